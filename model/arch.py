@@ -275,7 +275,7 @@ class SysReg:
     op2: int
 
 
-#: Register name to MRS/MSR encoding (D17.2, C5.2). SPSR, ELR and ESR of each EL have fields as above.
+#: Register name to MRS/MSR encoding (D17.2, C5.2).
 SYSREGS = {
     "MDSCR_EL1": SysReg(2, 0, 0, 2, 2),
     "OSLAR_EL1": SysReg(2, 0, 1, 0, 4),
