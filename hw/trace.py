@@ -1,0 +1,41 @@
+"""The retire trace: what scoreboard, coverage, waves and proofs all read.
+
+One row for each event, valid in the cycle in which the event happens: the PE before it, what was
+done about it, the PE after it.
+"""
+
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
+
+from hw.registers import StepESR
+from model.arch import EL, Event, StepState
+
+Trace = wiring.Signature(
+    {
+        "valid": Out(1),
+        "event": Out(Event),
+        "pc": Out(64),  # address of the instruction; the step exception's ELR
+        # before
+        "el": Out(EL),
+        "nrw": Out(1),
+        "d": Out(1),
+        "ss": Out(1),
+        "il": Out(1),
+        "eld": Out(EL),  # debug target
+        "enabled": Out(1),  # debug exceptions are enabled
+        "state": Out(StepState),
+        # what was done
+        "step_exception": Out(1),  # the Software Step exception was taken instead of the event
+        "illegal_state": Out(1),  # the Illegal Execution state exception was, instead of the event
+        "esr": Out(StepESR),  # of the step exception, else 0
+        "spsr_saved": Out(1),  # an exception was taken, to an EL that uses AArch64 ...
+        "spsr_ss": Out(1),  # ... which saved this PSTATE.SS
+        # after
+        "el_after": Out(EL),
+        "nrw_after": Out(1),
+        "d_after": Out(1),
+        "ss_after": Out(1),
+        "il_after": Out(1),
+        "state_after": Out(StepState),
+    }
+)
