@@ -1,7 +1,7 @@
 """Amaranth layouts and signatures made from `model.arch`: no bit position is written twice."""
 
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import Out
 
 from model import arch
 
@@ -43,17 +43,17 @@ class PSTATE(data.Struct):
 #: between events; what it drives is what the PE sees.
 Controls = wiring.Signature(
     {
-        "have_el2": In(1),  # EL2 is implemented
-        "have_el3": In(1),  # EL3 is implemented
-        "have_sel2": In(1),  # Secure EL2 is implemented
-        "el1_aarch32": In(1),  # EL1 uses AArch32
-        "el2_aarch32": In(1),  # EL2 uses AArch32
-        "mdcr_el2": In(MDCR_EL2),
-        "hcr_el2": In(HCR_EL2),
-        "scr_el3": In(SCR_EL3),
-        "mdcr_el3": In(MDCR_EL3),
-        "sder32_el3": In(SDER32_EL3),
-        "oslsr_el1": In(OSLSR_EL1),
-        "double_lock": In(1),  # DLK and not CORENPDRQ: DoubleLockStatus() but for "not halted"
+        "have_el2": Out(1),  # EL2 is implemented
+        "have_el3": Out(1),  # EL3 is implemented
+        "have_sel2": Out(1),  # Secure EL2 is implemented
+        "el1_aarch32": Out(1),  # EL1 uses AArch32
+        "el2_aarch32": Out(1),  # EL2 uses AArch32
+        "mdcr_el2": Out(MDCR_EL2),
+        "hcr_el2": Out(HCR_EL2),
+        "scr_el3": Out(SCR_EL3),
+        "mdcr_el3": Out(MDCR_EL3),
+        "sder32_el3": Out(SDER32_EL3),
+        "oslsr_el1": Out(OSLSR_EL1),
+        "double_lock": Out(1),  # DLK and not CORENPDRQ: DoubleLockStatus() but for "not halted"
     }
 )

@@ -4,35 +4,53 @@ Source: DDI 0487 D2.4 (routing), D2.5 (enables), D1.1.4 (security state), D1.11 
 """
 
 from amaranth.hdl import Module, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.registers import MDSCR_EL1, Controls, SPSR_ELx
+from hw.registers import Controls, SPSR_ELx
 from model.arch import EL, Mode, Mode32
 
 
-class SecurityState(wiring.Component):
-    """Security state and what EL2 is worth in it.
+class DebugControls(data.Struct):
+    """The control bits as they take effect: those of an absent EL have none."""
 
-    Without EL3 the PE is Non-secure. SCR_EL3.EEL2 reads as 0 without Secure EL2.
-    """
+    have_el2: 1
+    have_el3: 1
+    ns: 1  # the ELs below EL3 are Non-secure; so is everything without EL3
+    secure_el2: 1  # Secure EL2 is enabled
+    el2_enabled: 1  # EL2 exists in the security state of the ELs below EL3
+    el1_aarch32: 1
+    el2_aarch32: 1
+    tge: 1
+    tde: 1
+    sdd: 1
+    suiden: 1
+    locked: 1  # OS Lock or double lock
+
+
+class ControlDecoder(wiring.Component):
+    """The control bits as they take effect, from the registers."""
 
     controls: In(Controls)
-    el: In(EL)  # the EL asked about
 
-    secure: Out(1)  # that EL is in Secure state
-    el2_usable: Out(1)  # EL2 exists in that EL's security state
-    el2_enabled: Out(1)  # EL2 exists in the security state that SCR_EL3.NS selects
+    effective: Out(DebugControls)
 
     def elaborate(self, platform):
         m = Module()
-        c = self.controls
-        secure_el2 = c.have_el2 & c.have_el3 & c.have_sel2 & c.scr_el3.EEL2
-        secure_below_el3 = c.have_el3 & ~c.scr_el3.NS
+        c, e = self.controls, self.effective
         m.d.comb += [
-            self.secure.eq(secure_below_el3 | (c.have_el3 & (self.el == EL.EL3))),
-            self.el2_usable.eq(c.have_el2 & (~self.secure | secure_el2)),
-            self.el2_enabled.eq(c.have_el2 & (~secure_below_el3 | secure_el2)),
+            e.have_el2.eq(c.have_el2),
+            e.have_el3.eq(c.have_el3),
+            e.ns.eq(c.scr_el3.NS | ~c.have_el3),
+            e.secure_el2.eq(c.have_el2 & c.have_el3 & c.have_sel2 & c.scr_el3.EEL2),
+            e.el2_enabled.eq(c.have_el2 & (e.ns | e.secure_el2)),
+            e.el1_aarch32.eq(c.el1_aarch32),
+            e.el2_aarch32.eq(c.el2_aarch32),
+            e.tge.eq(c.hcr_el2.TGE & c.have_el2),
+            e.tde.eq(c.mdcr_el2.TDE & c.have_el2),
+            e.sdd.eq(c.mdcr_el3.SDD),
+            e.suiden.eq(c.sder32_el3.SUIDEN),
+            e.locked.eq(c.oslsr_el1.OSLK | c.double_lock),
         ]
         return m
 
@@ -43,8 +61,8 @@ class DebugRouting(wiring.Component):
     The functions DebugTargetFrom and AArch64.GenerateDebugExceptionsFrom of the manual.
     """
 
-    controls: In(Controls)
-    mdscr_el1: In(MDSCR_EL1)
+    effective: In(DebugControls)
+    kde: In(1)  # MDSCR_EL1.KDE
     halted: In(1)  # the PE is in Debug state
     el: In(EL)  # the EL that the debug exception would come from
     d: In(1)  # PSTATE.D there
@@ -55,25 +73,27 @@ class DebugRouting(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        c = self.controls
-        m.submodules.security = security = SecurityState()
-        wiring.connect(m, wiring.flipped(c), security.controls)
-        m.d.comb += security.el.eq(self.el)
+        e = self.effective
+        secure = Signal()
+        m.d.comb += secure.eq(e.have_el3 & ((self.el == EL.EL3) | ~e.ns))
 
-        with m.If(security.el2_usable & (c.hcr_el2.TGE | c.mdcr_el2.TDE)):
-            m.d.comb += [self.eld.eq(EL.EL2), self.eld_aarch32.eq(c.el2_aarch32)]
+        el2_usable = e.have_el2 & (~secure | e.secure_el2)
+        with m.If(el2_usable & (e.tge | e.tde)):
+            m.d.comb += [self.eld.eq(EL.EL2), self.eld_aarch32.eq(e.el2_aarch32)]
         with m.Else():
-            m.d.comb += [self.eld.eq(EL.EL1), self.eld_aarch32.eq(c.el1_aarch32)]
+            m.d.comb += [self.eld.eq(EL.EL1), self.eld_aarch32.eq(e.el1_aarch32)]
 
-        locked = c.oslsr_el1.OSLK | c.double_lock | self.halted
-        secure_user = (self.el == EL.EL0) & c.el1_aarch32 & c.sder32_el3.SUIDEN
-        forbidden = security.secure & c.mdcr_el3.SDD & ~secure_user
-        with m.If(~locked & ~forbidden):
+        secure_user = (self.el == EL.EL0) & e.el1_aarch32 & e.suiden
+        forbidden = secure & e.sdd & ~secure_user
+        with m.If(~e.locked & ~self.halted & ~forbidden):
             with m.If(self.el == self.eld):
-                m.d.comb += self.enabled.eq(self.mdscr_el1.KDE & ~self.d)
+                m.d.comb += self.enabled.eq(self.kde & ~self.d)
             with m.Else():
                 m.d.comb += self.enabled.eq(self.el < self.eld)
         return m
+
+
+_EL1_MODES32 = [mode for mode in Mode32 if mode not in (Mode32.USER, Mode32.HYP)]
 
 
 class ExceptionReturn(wiring.Component):
@@ -82,7 +102,7 @@ class ExceptionReturn(wiring.Component):
     The functions ELFromSPSR and IllegalExceptionReturn of the manual.
     """
 
-    controls: In(Controls)
+    effective: In(DebugControls)
     el: In(EL)  # the EL returned from
     spsr: In(SPSR_ELx)  # SPSR_ELx of that EL, or DSPSR
 
@@ -91,68 +111,45 @@ class ExceptionReturn(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        c = self.controls
-        m.submodules.security = security = SecurityState()
-        wiring.connect(m, wiring.flipped(c), security.controls)
-        m.d.comb += security.el.eq(self.el)
-
-        no_mode = Signal()
-        wrong_width = Signal()
+        e = self.effective
         aarch32 = self.spsr.nRW
-        with m.Switch(self.spsr.M):
-            with m.Case(Mode.EL0t):
+        no_mode = Signal()
+        with m.Switch(Value.cast(self.spsr)[:5]):
+            with m.Case(Mode.EL0t, Mode32.USER):
                 m.d.comb += self.target.eq(EL.EL0)
-            with m.Case(Mode.EL1t, Mode.EL1h):
+            with m.Case(Mode.EL1t, Mode.EL1h, *_EL1_MODES32):
                 m.d.comb += self.target.eq(EL.EL1)
-            with m.Case(Mode.EL2t, Mode.EL2h):
+            with m.Case(Mode.EL2t, Mode.EL2h, Mode32.HYP):
                 m.d.comb += self.target.eq(EL.EL2)
             with m.Case(Mode.EL3t, Mode.EL3h):
                 m.d.comb += self.target.eq(EL.EL3)
             with m.Default():
                 m.d.comb += no_mode.eq(1)
-        with m.If(aarch32):
-            m.d.comb += no_mode.eq(0)
-            with m.Switch(Value.cast(self.spsr)[:5]):
-                with m.Case(Mode32.USER):
-                    m.d.comb += self.target.eq(EL.EL0)
-                with m.Case(Mode32.HYP):
-                    m.d.comb += self.target.eq(EL.EL2)
-                with m.Case(*_EL1_MODES32):
-                    m.d.comb += self.target.eq(EL.EL1)
-                with m.Default():
-                    m.d.comb += no_mode.eq(1)
 
+        wrong_width = Signal()
         unavailable = Signal()
         with m.Switch(self.target):
             with m.Case(EL.EL0):
                 # AArch32 at EL0 is always taken as possible, AArch64 only below an AArch64 EL1.
-                m.d.comb += wrong_width.eq(~aarch32 & c.el1_aarch32)
+                m.d.comb += wrong_width.eq(~aarch32 & e.el1_aarch32)
             with m.Case(EL.EL1):
-                m.d.comb += [
-                    wrong_width.eq(aarch32 ^ c.el1_aarch32),
-                    unavailable.eq(security.el2_enabled & c.hcr_el2.TGE),
-                ]
+                m.d.comb += wrong_width.eq(aarch32 ^ e.el1_aarch32)
+                m.d.comb += unavailable.eq(e.el2_enabled & e.tge)
             with m.Case(EL.EL2):
-                secure = c.have_el3 & ~c.scr_el3.NS
-                m.d.comb += [
-                    wrong_width.eq(aarch32 ^ c.el2_aarch32),
-                    unavailable.eq(~security.el2_enabled | (aarch32 & secure)),
-                ]
+                m.d.comb += wrong_width.eq(aarch32 ^ e.el2_aarch32)
+                m.d.comb += unavailable.eq(~e.el2_enabled | (aarch32 & ~e.ns))
             with m.Case(EL.EL3):
-                m.d.comb += unavailable.eq(~c.have_el3)
+                m.d.comb += unavailable.eq(~e.have_el3)
 
         above = self.target > self.el
         m.d.comb += self.illegal.eq(no_mode | wrong_width | unavailable | above)
         return m
 
 
-_EL1_MODES32 = [mode for mode in Mode32 if mode not in (Mode32.USER, Mode32.HYP)]
-
-
 class ExceptionTarget(wiring.Component):
     """The EL that the exceptions which the step unit itself raises are taken to."""
 
-    controls: In(Controls)
+    effective: In(DebugControls)
     el: In(EL)  # current EL
     eld: In(EL)  # debug target from there
 
@@ -161,18 +158,11 @@ class ExceptionTarget(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        c = self.controls
-        m.submodules.security = security = SecurityState()
-        wiring.connect(m, wiring.flipped(c), security.controls)
-        m.d.comb += [
-            security.el.eq(self.el),
-            self.step.eq(self.eld),
-            self.illegal_state.eq(self.el),
-        ]
+        m.d.comb += [self.step.eq(self.eld), self.illegal_state.eq(self.el)]
         with m.If(self.el == EL.EL2):
             m.d.comb += self.step.eq(EL.EL2)
         with m.If(self.el == EL.EL0):
             m.d.comb += self.illegal_state.eq(EL.EL1)
-            with m.If(security.el2_enabled & c.hcr_el2.TGE):
+            with m.If(self.effective.el2_enabled & self.effective.tge):
                 m.d.comb += self.illegal_state.eq(EL.EL2)
         return m

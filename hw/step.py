@@ -13,7 +13,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.registers import MDSCR_EL1, PSTATE, Controls, SPSR_ELx, StepESR
-from hw.routing import DebugRouting, ExceptionReturn, ExceptionTarget
+from hw.routing import ControlDecoder, DebugRouting, ExceptionReturn, ExceptionTarget
 from hw.syndrome import SoftwareStepSyndrome
 from hw.trace import Trace
 from model.arch import EL, Event, Last, StepState
@@ -37,12 +37,15 @@ EventPort = wiring.Signature(
 Choices = wiring.Signature(
     {
         "async_first": Out(1),  # an interrupt is taken before a pending step exception
-        "isv": Out(1),  # ISV after a stepped ISB or exception return, or another exception first
+        "isv_choice": Out(
+            1
+        ),  # ISV after a stepped ISB or exception return, or another exception first
         "mdscr_seen": Out(1),  # a write of MDSCR_EL1 is seen at once, not at the next CSE
     }
 )
 
-#: The state of another time: reset, or a checkpoint restored. Comes before any event.
+#: The state to be in from the next cycle on, whatever this cycle's event makes of the present one:
+#: where the PE starts, or a checkpoint restored.
 Load = wiring.Signature(
     {
         "enable": Out(1),
@@ -178,11 +181,18 @@ class StepUnit(wiring.Component):
         last = Signal(Last)
         m.d.comb += [self.pstate.eq(pstate), self.mdscr_el1.eq(written)]
 
+        m.submodules.decoder = decoder = ControlDecoder()
+        wiring.connect(m, wiring.flipped(self.controls), decoder.controls)
         now = self._before(m, pstate, seen, last)
         decision = self._decide(m, pstate, last)
         written_next, seen_next = self._write_mdscr(m, decision, written, seen)
         pstate_next = self._change_pstate(m, decision, pstate, written, seen_next)
         self._fill_trace(m, decision, now, pstate, pstate_next)
+        m.d.comb += [
+            self.trace.mdscr_el1.eq(seen),
+            self.trace.mdscr_el1_written.eq(written),
+            self.trace.last.eq(last),
+        ]
 
         with m.If(self.load.enable):
             m.d.sync += [
@@ -203,9 +213,9 @@ class StepUnit(wiring.Component):
     def _routing(self, m, name, mdscr_el1, halted, el, d):
         """The debug exceptions from an EL, with a view of MDSCR_EL1."""
         m.submodules[name] = routing = DebugRouting()
-        wiring.connect(m, wiring.flipped(self.controls), routing.controls)
         m.d.comb += [
-            routing.mdscr_el1.eq(mdscr_el1),
+            routing.effective.eq(m.submodules.decoder.effective),
+            routing.kde.eq(mdscr_el1.KDE),
             routing.halted.eq(halted),
             routing.el.eq(el),
             routing.d.eq(d),
@@ -228,8 +238,8 @@ class StepUnit(wiring.Component):
         now = self._routing(m, "now", seen, self.halted, pstate.el, pstate.d)
         m.submodules.target = target = ExceptionTarget()
         m.submodules.syndrome = syndrome = SoftwareStepSyndrome()
-        wiring.connect(m, wiring.flipped(self.controls), target.controls)
         m.d.comb += [
+            target.effective.eq(m.submodules.decoder.effective),
             self.state.eq(self._state(m, "state_now", now, seen, pstate.ss)),
             self.pending.eq(self.state == StepState.ACTIVE_PENDING),
             target.el.eq(pstate.el),
@@ -237,7 +247,7 @@ class StepUnit(wiring.Component):
             self.target_el.eq(target.step),
             syndrome.last.eq(last),
             syndrome.same_el.eq(target.step == pstate.el),
-            syndrome.isv_choice.eq(self.choice.isv),
+            syndrome.isv_choice.eq(self.choice.isv_choice),
             self.esr.eq(syndrome.esr),
         ]
         return now
@@ -283,8 +293,8 @@ class StepUnit(wiring.Component):
         event, target = self.event, m.submodules.target
         el, d, nrw, ss, il = Signal(EL), Signal(), Signal(), Signal(), Signal()
         m.submodules.exception_return = ret = ExceptionReturn()
-        wiring.connect(m, wiring.flipped(self.controls), ret.controls)
         m.d.comb += [
+            ret.effective.eq(m.submodules.decoder.effective),
             ret.el.eq(pstate.el),
             ret.spsr.eq(event.spsr),
             el.eq(pstate.el),
@@ -334,7 +344,7 @@ class StepUnit(wiring.Component):
         trace, event = self.trace, self.event
         saved = decision.enters & ~pstate_next.nrw
         m.d.comb += [
-            trace.valid.eq(event.valid & ~self.load.enable),
+            trace.valid.eq(event.valid),
             trace.event.eq(event.kind),
             trace.pc.eq(event.pc),
             trace.eld.eq(now.eld),

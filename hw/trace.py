@@ -7,8 +7,8 @@ done about it, the PE after it.
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
-from hw.registers import StepESR
-from model.arch import EL, Event, StepState
+from hw.registers import MDSCR_EL1, StepESR
+from model.arch import EL, Event, Last, StepState
 
 Trace = wiring.Signature(
     {
@@ -21,6 +21,9 @@ Trace = wiring.Signature(
         "d": Out(1),
         "ss": Out(1),
         "il": Out(1),
+        "mdscr_el1": Out(MDSCR_EL1),  # as the PE sees it
+        "mdscr_el1_written": Out(MDSCR_EL1),  # as last written
+        "last": Out(Last),  # what was stepped before this event
         "eld": Out(EL),  # debug target
         "enabled": Out(1),  # debug exceptions are enabled
         "state": Out(StepState),

@@ -1,0 +1,1 @@
+"""Holds the hardware against the reference model, and shows the cycle where they part."""

@@ -1,0 +1,42 @@
+"""The tests: coroutines over a `Testbench`, one file a topic. They run on every simulator.
+
+A case is named `file.function`, or `file.function.member` where one function makes several.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from tb.testbench import Testbench
+
+Body = Callable[[Testbench], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A test and where it stands in the plan."""
+
+    name: str
+    body: Body
+    source: str  #: what it checks: a section of the manual, a table
+    random: bool  #: worth running with more than one seed
+
+
+CASES: dict[str, Case] = {}
+
+
+def register(name: str, body: Body, source: str, random: bool = False) -> None:
+    """Add a case. ValueError if the name is taken."""
+    if name in CASES:
+        raise ValueError(f"two cases are named {name}")
+    CASES[name] = Case(name, body, source, random)
+
+
+def case(source: str, random: bool = False) -> Callable[[Body], Body]:
+    """Decorator: the coroutine is a case, named for its file and itself."""
+
+    def decorate(body: Body) -> Body:
+        topic = body.__module__.rpartition(".")[2]
+        register(f"{topic}.{body.__name__}", body, source, random)
+        return body
+
+    return decorate

@@ -1,0 +1,97 @@
+"""The step unit with its inputs as one word and its retire trace as another.
+
+A simulator's adapter so moves two values a cycle, whatever the number of ports; `STIMULUS` and
+`ROW` say where each port is in its word.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Cat, Module, ResetInserter, Shape, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.step import StepUnit
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A port's place in a word, and what it holds."""
+
+    lsb: int
+    width: int
+    shape: Any  #: the port's Amaranth shape: an enumeration where it is one
+
+
+Packing = Mapping[str, Slot]
+
+
+def pack(packing: Packing, values: Mapping[str, int]) -> int:
+    """The word with `values` in place; the other ports are 0."""
+    word = 0
+    for name, value in values.items():
+        word |= value << packing[name].lsb
+    return word
+
+
+def unpack(packing: Packing, word: int) -> dict[str, int]:
+    """Port name to value."""
+    return {name: (word >> s.lsb) & ((1 << s.width) - 1) for name, s in packing.items()}
+
+
+def _leaves(name: str, shape: Any) -> Iterator[tuple[str, Any]]:
+    """(name, shape) of a port, or of the fields of one that is a struct."""
+    if isinstance(shape, type) and issubclass(shape, data.Struct):
+        for field, inside in data.Layout.cast(shape):
+            yield f"{name}__{field}", inside.shape
+    else:
+        yield name, shape
+
+
+def _slots(flow: wiring.Flow, under: str = "") -> Packing:
+    """The unit's ports of one direction, whose names start with `under`, one after the other."""
+    slots, lsb = {}, 0
+    for path, member in wiring.Signature(StepUnit.__annotations__).members.flatten():
+        if not member.is_port or member.flow != flow or not path[0].startswith(under):
+            continue
+        for name, shape in _leaves("__".join(path), member.shape):
+            width = Shape.cast(shape).width
+            slots[name.removeprefix("trace__")] = Slot(lsb, width, shape)
+            lsb += width
+    return slots
+
+
+STIMULUS: Packing = _slots(In)
+ROW: Packing = _slots(Out, "trace")
+
+
+def _word(unit: StepUnit, flow: wiring.Flow, under: str = "") -> Value:
+    """The same ports of a unit, as one word."""
+    return Cat(
+        *(
+            Value.cast(port)
+            for path, member, port in unit.signature.flatten(unit)
+            if member.flow == flow and path[0].startswith(under)
+        )
+    )
+
+
+def width(packing: Packing) -> int:
+    """Bits of the word."""
+    return max(slot.lsb + slot.width for slot in packing.values())
+
+
+class Harness(wiring.Component):
+    """The step unit behind two words."""
+
+    reset: In(1)
+    stimulus: In(width(STIMULUS))
+    row: Out(width(ROW))
+
+    def elaborate(self, platform):
+        m = Module()
+        unit = StepUnit()
+        m.submodules.unit = ResetInserter(self.reset)(unit)
+        m.d.comb += [_word(unit, In).eq(self.stimulus), self.row.eq(_word(unit, Out, "trace"))]
+        return m

@@ -1,0 +1,66 @@
+"""Vector files on the hardware: one line a clock cycle.
+
+The state of a line is loaded at the edge that ends the line before it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from model.columns import Lines
+from model.vectors import Outputs
+from tb.harness import ROW, STIMULUS
+from tb.testbench import CONTROLS, EVENT, LOAD, WRITES, Simulator
+
+
+def stimulus(lines: Lines) -> list[int]:
+    """n + 1 stimulus words for n lines. The first loads the state of the first line."""
+    pe, given = lines.pe, lines.given
+    happen = {CONTROLS[name]: getattr(pe, name) for name in CONTROLS}
+    happen |= {EVENT[name]: getattr(given, name) for name in EVENT if hasattr(given, name)}
+    happen |= {"halted": pe.halted, "event__valid": np.ones_like(pe.d)}
+    for name, (write, data) in WRITES.items():
+        happen |= {
+            write: getattr(given, name),
+            data: getattr(given, name.replace("write", "value")),
+        }
+    load = {port: getattr(pe, name) for name, port in LOAD.items()}
+    load["load__enable"] = np.ones_like(pe.d)
+    events, loads = _words(happen), _words(load)
+    return [event | state for event, state in zip([0, *events], [*loads, 0], strict=True)]
+
+
+def _words(ports: Mapping[str, Any]) -> list[int]:
+    """Arrays of shape (n,) to n words."""
+    shifts = [STIMULUS[port].lsb for port in ports]
+    columns = [values.astype(np.uint64).tolist() for values in ports.values()]
+    return [
+        sum(value << shift for value, shift in zip(values, shifts, strict=True))
+        for values in zip(*columns, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """Runs stimulus words; gives the row of each but the first."""
+
+    words: Sequence[int]
+
+    async def __call__(self, simulator: Simulator) -> list[int]:
+        """One word a clock cycle."""
+        await simulator.reset()
+        rows = [await simulator.cycle(word) for word in self.words]
+        return rows[1:]
+
+
+def outputs(rows: Sequence[int]) -> Outputs:
+    """The output columns from the rows of the trace."""
+
+    def column(name: str) -> Any:
+        slot = ROW[name]
+        mask = (1 << slot.width) - 1
+        return np.array([(row >> slot.lsb) & mask for row in rows], dtype=np.uint64)
+
+    return Outputs(*(column(name) for name in Outputs._fields))

@@ -1,0 +1,167 @@
+"""Holds the cycles of a test against the reference model.
+
+The retire trace holds the whole state before each event, so the model checks all cycles of a test
+in one go, as arrays: that each event's effect is the model's, and that each state is the one which
+the model makes of the event before. Together, the two hold what lockstep holds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from model.columns import to_lines
+from model.machine import PE, Effect, Input, after, take
+from tb.harness import ROW
+
+#: PE state that the trace shows before the event
+STATE = ("el", "nrw", "d", "ss", "il", "mdscr_el1", "mdscr_el1_written", "last")
+#: what the trace shows at all times
+DERIVED = ("eld", "enabled", "state")
+#: what the trace shows of an event
+EFFECT = (
+    "step_exception",
+    "illegal_state",
+    "esr",
+    "spsr_saved",
+    "spsr_ss",
+    "el_after",
+    "nrw_after",
+    "d_after",
+    "ss_after",
+    "il_after",
+    "state_after",
+)
+_OPTIONAL = ("target_el", "d_write", "mdscr_write")
+
+
+class Cycle(NamedTuple):
+    """One clock cycle of a test."""
+
+    controls: Mapping[str, int]  #: control registers, what is implemented, `halted`
+    given: Mapping[str, int] | None  #: the event and its columns; None if nothing happened
+    row: SimpleNamespace  #: the trace
+    loaded: Mapping[str, int] | None  #: the state that was loaded at the end of the cycle
+
+
+class Difference(NamedTuple):
+    """A field of the trace that is not as it should be."""
+
+    field: str
+    hardware: int
+    expected: int
+
+
+class Mismatch(Exception):
+    """Hardware and model part. The members say where; `tb.report` prints them."""
+
+    def __init__(self, cycle: int, differences: Sequence[Difference], other: str = "model"):
+        super().__init__(f"cycle {cycle}: {', '.join(d.field for d in differences)}")
+        self.cycle = cycle
+        self.differences = differences
+        self.other = other  #: who said what was expected: the model, or the test itself
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The events of a test, as the model has them: arrays of shape (n,)."""
+
+    pe: PE
+    given: Input
+    effect: Effect
+
+
+def expect(cycles: Sequence[Cycle], row: SimpleNamespace, fields: Mapping[str, int]) -> None:
+    """Mismatch if fields of a row are not what the test says."""
+    found = [
+        Difference(name, getattr(row, name), int(value))
+        for name, value in fields.items()
+        if getattr(row, name) != int(value)
+    ]
+    if found:
+        cycle = next(at for at, each in enumerate(cycles) if each.row is row)
+        raise Mismatch(cycle, found, other="test")
+
+
+def check(cycles: Sequence[Cycle]) -> Checked:
+    """Hold every cycle against the model; the first one that differs is a Mismatch.
+
+    A test in which nothing happened has compared nothing, and fails with ValueError.
+    """
+    happens = np.array([cycle.given is not None for cycle in cycles])
+    if not happens.any():
+        raise ValueError("the test compared nothing: no event happened")
+    pe, given = _arrays(cycles)
+    effect = take(pe, given)
+    always = np.ones_like(happens)
+    #: field to (expected values, cycles in which they are expected)
+    expected = {name: (getattr(effect, name), always) for name in DERIVED}
+    expected |= {name: (getattr(effect, name), happens) for name in EFFECT}
+    expected |= _state_before(cycles, happens, pe, effect) | {"valid": (happens, always)}
+    seen = {name: _column(cycles, name) for name in expected}
+    wrong = {n: (seen[n] != values) & where for n, (values, where) in expected.items()}
+
+    at = min((int(w.argmax()) for w in wrong.values() if w.any()), default=None)
+    if at is not None:
+        raise Mismatch(
+            at,
+            [
+                Difference(name, int(seen[name][at]), int(expected[name][0][at]))
+                for name in ROW
+                if name in wrong and wrong[name][at]
+            ],
+        )
+    return Checked(*(_where(part, happens) for part in (pe, given, effect)))
+
+
+def _where(part: Any, mask: Any) -> Any:
+    names = part.__dataclass_fields__
+    return replace(part, **{name: getattr(part, name)[mask] for name in names})
+
+
+def _column(cycles: Sequence[Cycle], name: str) -> Any:
+    return np.array([getattr(cycle.row, name) for cycle in cycles], dtype=np.uint64)
+
+
+def _arrays(cycles: Sequence[Cycle]) -> tuple[PE, Input]:
+    """What the model needs of each cycle. The state before comes from the trace."""
+    events: list[Mapping[str, int]] = [cycle.given or {"event": 0} for cycle in cycles]
+    defaults = {"isv_choice": 1, "mdscr_seen": 1}
+    names = {name for event in events for name in event} - {"pc"}
+    values = {n: [event.get(n, defaults.get(n, 0)) for event in events] for n in names}
+    values |= {n: [cycle.controls[n] for cycle in cycles] for n in cycles[0].controls}
+    present = {n: [n in event for event in events] for n in _OPTIONAL if n in names}
+    lines = to_lines(values, present)
+    state = {name: _column(cycles, name) for name in STATE}
+    for name in ("nrw", "d", "ss", "il"):
+        state[name] = state[name].astype(np.bool_)
+    for name in ("el", "last"):
+        state[name] = state[name].astype(np.uint8)
+    return replace(lines.pe, **state), lines.given
+
+
+def _shift(values: Any) -> Any:
+    """The same one cycle later; nothing is known of the first."""
+    return np.concatenate([np.zeros(1, values.dtype), values[:-1]])
+
+
+def _state_before(
+    cycles: Sequence[Cycle], happens: Any, pe: PE, effect: Effect
+) -> dict[str, tuple[Any, Any]]:
+    """State name to (expected values, where they are known): not before the first load."""
+    made = after(pe, effect)
+    loads = [cycle.loaded for cycle in cycles]
+    loaded = np.array([load is not None for load in loads])
+    known = np.maximum.accumulate(loaded)
+    result = {}
+    for name in STATE:
+        next_value = np.where(happens, getattr(made, name), getattr(pe, name)).astype(np.uint64)
+        key = "mdscr_el1" if name == "mdscr_el1_written" else name
+        next_value[loaded] = [load[key] for load in loads if load is not None]
+        result[name] = (
+            np.concatenate([[0], next_value[:-1]]),
+            np.concatenate([[False], known[:-1]]),
+        )
+    return result

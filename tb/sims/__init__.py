@@ -1,0 +1,19 @@
+"""The simulators: one small adapter each.
+
+An adapter is a module with `missing()`, which says what is not there to run it, with the mend, or
+None; and `run(task, waves)`, which awaits `task(simulator)` on a fresh simulation of
+`tb.harness.Harness`, with a `tb.testbench.Simulator`, and returns what the task returns. With
+`waves`, a VCD is written there. Tasks and their results can be pickled: some simulators run them in
+a process of their own.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tb.testbench import Simulator
+
+Task = Callable[[Simulator], Awaitable[Any]]
+
+
+class SimulatorError(Exception):
+    """A simulator that could not be built or run: its text says what failed, and where to look."""

@@ -1,0 +1,149 @@
+"""Clock, drive, sample: the one place that decides what happens in a cycle.
+
+A case is a coroutine that takes a `Testbench`, as cocotb's take a `dut`. It starts the PE somewhere
+(`start`), makes events happen (`do`), and may say what it expects (`expect`). Whatever it does,
+each cycle is kept, and held against the reference model in the end (`finish`).
+
+Names are the vector file's columns (`model.columns`) and the retire trace's members (`hw.trace`).
+"""
+
+import random
+from types import SimpleNamespace
+from typing import Protocol
+
+from model.arch import Event
+from model.columns import COLUMNS
+from tb import scoreboard
+from tb.harness import ROW, STIMULUS, pack, unpack
+from tb.scoreboard import Cycle
+
+#: every input column's default, as the vector file has it
+DEFAULTS = {column.name: column.default or 0 for column in COLUMNS}
+
+#: column names to the harness's ports
+CONTROLS = {
+    name: port for port in STIMULUS if (name := port.removeprefix("controls__")) in DEFAULTS
+}
+LOAD = {
+    "el": "load__pstate__el",
+    "nrw": "load__pstate__nrw",
+    "d": "load__pstate__d",
+    "ss": "load__pstate__ss",
+    "il": "load__pstate__il",
+    "mdscr_el1": "load__mdscr_el1",
+    "last": "load__last",
+}
+EVENT = {
+    "event": "event__kind",
+    "pc": "event__pc",
+    "target_el": "event__target_el",
+    "spsr": "event__spsr",
+    "async_first": "choice__async_first",
+    "isv_choice": "choice__isv_choice",
+    "mdscr_seen": "choice__mdscr_seen",
+}
+WRITES = {
+    "d_write": ("event__d_write", "event__d_value"),
+    "mdscr_write": ("event__mdscr_write", "event__mdscr_value"),
+}
+
+
+class Simulator(Protocol):
+    """What an adapter in `tb.sims` gives: the harness, clocked."""
+
+    async def reset(self) -> None:
+        """Bring the design to its reset state."""
+
+    async def cycle(self, stimulus: int) -> int:
+        """Drive the stimulus word, sample the row when it has settled, pass one clock edge."""
+
+
+class Testbench:
+    """One test on one simulator."""
+
+    __test__ = False  # for pytest: not a test class
+
+    def __init__(self, simulator: Simulator, name: str, seed: int):
+        self.rng = random.Random(f"{name} {seed}")
+        self.cycles: list[Cycle] = []
+        self.controls: dict[str, int] = {}
+        self._simulator = simulator
+        self._pc = 0
+
+    @property
+    def now(self) -> SimpleNamespace:
+        """PSTATE after the last event, as the hardware says: el, nrw, d, ss, il, state."""
+        return self._now
+
+    async def start(self, **columns: int) -> None:
+        """Put the PE somewhere: PSTATE, registers and what is implemented, in vector file columns.
+
+        The columns not given take the vector file's defaults; `nrw` follows from `el`.
+        """
+        state = self._set_state(columns)
+        await self._cycle(_load(state), given=None)
+        self.cycles[-1] = self.cycles[-1]._replace(loaded=state)
+        self._now = SimpleNamespace(**state, state=None)
+
+    def change(self, **controls: int) -> None:
+        """Change control registers or `halted` from the next event on."""
+        self.controls |= controls
+
+    async def do(self, event: Event, **columns: int) -> SimpleNamespace:
+        """Make one event happen; returns the retire trace's row."""
+        given = {"event": int(event), "pc": self._pc, **columns}
+        row = await self._cycle(_happen(given), given)
+        self.controls["halted"] = 0
+        self._pc = (self._pc + 4) & (1 << 64) - 1
+        after = {n: getattr(row, f"{n}_after") for n in ("el", "nrw", "d", "ss", "il", "state")}
+        self._now = SimpleNamespace(**after)
+        return row
+
+    async def idle(self) -> None:
+        """Let one cycle pass in which nothing happens."""
+        await self._cycle({}, given=None)
+
+    def expect(self, row: SimpleNamespace, **fields: int) -> None:
+        """Hold the last row against values that the case states itself."""
+        scoreboard.expect(self.cycles, row, fields)
+
+    async def finish(self) -> scoreboard.Checked:
+        """Hold every cycle against the model. Raises scoreboard.Mismatch."""
+        await self.idle()
+        return scoreboard.check(self.cycles)
+
+    def _set_state(self, columns: dict[str, int]) -> dict[str, int]:
+        """Keep the controls; return what `load` needs."""
+        unknown = columns.keys() - DEFAULTS.keys() - {"nrw"}
+        if unknown:
+            raise TypeError(f"no such column: {', '.join(sorted(unknown))}")
+        values = DEFAULTS | columns
+        self.controls = {name: int(values[name]) for name in (*CONTROLS, "halted")}
+        widths = (values["el1_aarch32"], values["el1_aarch32"], values["el2_aarch32"], 0)
+        values.setdefault("nrw", widths[values["el"]])
+        return {name: int(values[name]) for name in LOAD}
+
+    async def _cycle(self, ports: dict[str, int], given: dict[str, int] | None) -> SimpleNamespace:
+        controls = dict(self.controls)
+        for name, port in CONTROLS.items():
+            ports[port] = controls[name]
+        ports["halted"] = controls["halted"]
+        word = await self._simulator.cycle(pack(STIMULUS, ports))
+        row = SimpleNamespace(**unpack(ROW, word))
+        self.cycles.append(Cycle(controls, given, row, None))
+        return row
+
+
+def _load(state: dict[str, int]) -> dict[str, int]:
+    return {"load__enable": 1} | {port: state[name] for name, port in LOAD.items()}
+
+
+def _happen(given: dict[str, int]) -> dict[str, int]:
+    ports = {"event__valid": 1, "choice__isv_choice": 1, "choice__mdscr_seen": 1}
+    for name, value in given.items():
+        if name in WRITES:
+            write, data = WRITES[name]
+            ports |= {write: 1, data: int(value)}
+        else:
+            ports[EVENT[name]] = int(value)
+    return ports
