@@ -188,9 +188,11 @@ def _exception_return(c: Controls, pe: PE, spsr: U64) -> _Pstate:
     )
 
 
-def _pstate_after(pe: PE, given: Input, case: _Case, target: U8, ret: _Pstate) -> _Pstate:
-    """PSTATE after whatever happened. `target` is the EL of an exception, `ret` of a return."""
-    to_aarch32 = case.entry & ELUsingAArch32(pe.controls(), target)
+def _pstate_after(
+    c: Controls, pe: PE, given: Input, case: _Case, target: U8, ret: _Pstate
+) -> _Pstate:
+    """PSTATE after whatever happened: `target` is an exception's EL, `ret` what a return gives."""
+    to_aarch32 = case.entry & ELUsingAArch32(c, target)
     # There is no PSTATE.D in AArch32 state: an entry to it leaves the bit alone.
     sets_d = case.entry & ~to_aarch32
     writes_d = case.completes & given.d_write
@@ -237,7 +239,8 @@ def take(pe: PE, given: Input) -> Effect:
     target = select(case.illegal_state, IllegalStateTarget(before, pe.el), target)
     seen, written = _mdscr_after(pe, given, case)
     synchronised = before.with_mdscr(seen)
-    new = _pstate_after(pe, given, case, target, _exception_return(synchronised, pe, given.spsr))
+    returned = _exception_return(synchronised, pe, given.spsr)
+    new = _pstate_after(before, pe, given, case, target, returned)
 
     running = synchronised.not_halted()
     secure_after = IsSecureAtEL(running, new.el)
