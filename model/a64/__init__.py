@@ -1,0 +1,5 @@
+"""The reference interpreter for A64 machine code, on plain Python ints."""
+
+
+class A64Error(Exception):
+    """A word that cannot be executed as the manual defines it. The text says why and where."""
