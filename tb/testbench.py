@@ -8,11 +8,12 @@ Names are the vector file's columns (`model.columns`) and the retire trace's mem
 """
 
 import random
+from collections.abc import Iterable
 from types import SimpleNamespace
-from typing import Protocol
+from typing import Any, Protocol
 
 from model.arch import Event
-from model.columns import COLUMNS
+from model.columns import COLUMNS, Lines
 from tb import scoreboard
 from tb.harness import ROW, STIMULUS, pack, unpack
 from tb.scoreboard import Cycle
@@ -58,6 +59,10 @@ class Simulator(Protocol):
         """Drive the stimulus word, sample the row when it has settled, pass one clock edge."""
 
 
+class Failure(Exception):
+    """What a test found wrong, in a sentence of its own."""
+
+
 class Testbench:
     """One test on one simulator."""
 
@@ -67,6 +72,7 @@ class Testbench:
         self.rng = random.Random(f"{name} {seed}")
         self.cycles: list[Cycle] = []
         self.controls: dict[str, int] = {}
+        self.remarks: list[str] = []  #: printed when the test fails
         self._simulator = simulator
         self._pc = 0
 
@@ -103,6 +109,10 @@ class Testbench:
         """Let one cycle pass in which nothing happens."""
         await self._cycle({}, given=None)
 
+    def say(self, remarks: Iterable[str]) -> None:
+        """Explain: what is said is printed when the test fails."""
+        self.remarks += remarks
+
     def expect(self, row: SimpleNamespace, **fields: int) -> None:
         """Hold the last row against values that the case states itself."""
         scoreboard.expect(self.cycles, row, fields)
@@ -132,6 +142,18 @@ class Testbench:
         row = SimpleNamespace(**unpack(ROW, word))
         self.cycles.append(Cycle(controls, given, row, None))
         return row
+
+
+def columns_of(lines: Lines, at: Any = ()) -> tuple[dict[str, int], dict[str, int]]:
+    """One line as columns: what `start` takes, and what `do` takes with `event` among it."""
+    pe, given = lines.pe, lines.given
+    state = {name: int(getattr(pe, name)[at]) for name in DEFAULTS if hasattr(pe, name)}
+    state["nrw"] = int(pe.nrw[at])
+    happens = {name: int(getattr(given, name)[at]) for name in EVENT if hasattr(given, name)}
+    for name in WRITES:
+        if getattr(given, name)[at]:
+            happens[name] = int(getattr(given, name.replace("write", "value"))[at])
+    return state, happens
 
 
 def _load(state: dict[str, int]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Constrained-random sequences: events, register changes and choices, against the model each cycle."""
+"""Constrained-random sequences: events, register changes, choices, in lockstep with the model."""
 
 from tb import stimulus
 from tb.cases import case

@@ -1,0 +1,291 @@
+"""Functional coverage of the retire trace: which of the things that can happen did happen.
+
+A bin is one combination of a group's dimensions. Which bins are legal is not written down here: it
+is computed, by giving the model every combination of the bits that decide (`_everything`). A legal
+bin that no test hit is a hole; a hit in a bin that is not legal means that something is wrong.
+Counts are arrays of shape (BINS,), and merge by adding.
+"""
+
+import functools
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.arch import (
+    EL,
+    HCR_EL2,
+    MDCR_EL2,
+    MDSCR_EL1,
+    SCR_EL3,
+    Event,
+    Last,
+    Mode,
+    Mode32,
+    SPSR_ELx,
+    StepState,
+)
+from model.columns import Lines, problems, to_lines
+from model.machine import take
+from tb.scoreboard import Checked
+
+Counts = npt.NDArray[np.int64]
+
+
+class Outcome(IntEnum):
+    """What was done about an event."""
+
+    EVENT = 0
+    STEP_EXCEPTION = 1
+    ILLEGAL_STATE = 2
+
+
+class Choice(IntEnum):
+    """The free choice that decided, if any. A pending step exception can meet two of them."""
+
+    NONE = 0
+    ISV_0 = 1
+    ISV_1 = 2
+    STEP_FIRST = 3
+    ASYNC_FIRST = 4
+    MDSCR_SEEN_LATER = 5
+    MDSCR_SEEN_AT_ONCE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Some dimensions, crossed: name to the names of the values."""
+
+    name: str
+    dimensions: dict[str, list[str]]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(len(values) for values in self.dimensions.values())
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+
+_STATES = [state.text for state in StepState]
+_ELS = [el.name for el in EL]
+_EVENTS = [event.text for event in Event]
+
+GROUPS = (
+    Group(
+        "event",
+        {
+            "state": _STATES,
+            "event": _EVENTS,
+            "el": _ELS,
+            "target": _ELS,
+            "choice": [choice.name.lower() for choice in Choice],
+        },
+    ),
+    Group(
+        "transition",
+        {
+            "state": _STATES,
+            "event": _EVENTS,
+            "outcome": [outcome.name.lower() for outcome in Outcome],
+            "state_after": _STATES,
+        },
+    ),
+    Group(
+        "syndrome",
+        {"last": [last.text for last in Last], "isv_choice": ["0", "1"], "el": _ELS, "eld": _ELS},
+    ),
+    Group(
+        "return",
+        {
+            "event": ["eret", "debug_exit"],
+            "return": ["legal", "illegal"],
+            "el": _ELS,
+            "target": _ELS,
+            "enabled": ["0", "1"],
+            "spsr_ss": ["0", "1"],
+            "ss_after": ["0", "1"],
+        },
+    ),
+)
+
+BINS = sum(group.size for group in GROUPS)
+
+
+def none() -> Counts:
+    """Nothing was hit."""
+    return np.zeros(BINS, dtype=np.int64)
+
+
+def count(checked: Checked) -> Counts:
+    """How often each bin was hit by some events."""
+    return np.bincount(_indices(checked)[0], minlength=BINS)
+
+
+def _indices(checked: Checked) -> tuple[Any, Any]:
+    """(bins, the events that hit them): each event hits one bin of each group at most."""
+    hits, events, base = [], [], 0
+    for group, (where, values) in zip(GROUPS, _columns(checked), strict=True):
+        index = np.ravel_multi_index([value[where] for value in values], group.shape)
+        hits.append(base + index)
+        events.append(np.flatnonzero(where))
+        base += group.size
+    return np.concatenate(hits), np.concatenate(events)
+
+
+def _columns(checked: Checked) -> Iterator[tuple[Any, list[Any]]]:
+    """For each group: the events that it is about, and a value for each dimension."""
+    pe, given, effect = checked.pe, checked.given, checked.effect
+    kind, state = given.event.astype(int), effect.state.astype(int)
+    always = np.ones(len(kind), dtype=np.bool_)
+    el, el_after = pe.el.astype(int), effect.el_after.astype(int)
+    yield always, [state, kind, el, el_after, _choice(checked)]
+
+    outcome = effect.step_exception * Outcome.STEP_EXCEPTION
+    outcome = outcome + effect.illegal_state * Outcome.ILLEGAL_STATE
+    yield always, [state, kind, outcome, effect.state_after.astype(int)]
+
+    last, isv = pe.last.astype(int), given.isv_choice.astype(int)
+    yield effect.step_exception, [last, isv, el, effect.eld.astype(int)]
+
+    is_exit = kind == Event.DEBUG_EXIT
+    returned = (is_exit | (kind == Event.ERET)) & (outcome == Outcome.EVENT)
+    illegal = effect.il_after & ~SPSR_ELx.IL.is_set(given.spsr)
+    yield (
+        # An illegal return can only be told from a legal one that sets IL where SPSR.IL is 0.
+        returned & ~SPSR_ELx.IL.is_set(given.spsr),
+        [
+            is_exit.astype(int),
+            illegal.astype(int),
+            el,
+            el_after,
+            effect.enabled.astype(int),
+            SPSR_ELx.SS.is_set(given.spsr).astype(int),
+            effect.ss_after.astype(int),
+        ],
+    )
+
+
+def _choice(checked: Checked) -> Any:
+    pe, given, effect = checked.pe, checked.given, checked.effect
+    pending = effect.state == StepState.ACTIVE_PENDING
+    free = (pe.last >= Last.ERET_OR_ISB) & effect.step_exception
+    writes = given.mdscr_write & ~effect.step_exception & ~effect.illegal_state
+    choice = np.where(free, Choice.ISV_0 + given.isv_choice, Choice.NONE)
+    choice = np.where(writes, Choice.MDSCR_SEEN_LATER + given.mdscr_seen, choice)
+    interrupt = pending & (given.event == Event.INTERRUPT)
+    return np.where(interrupt, Choice.STEP_FIRST + given.async_first, choice)
+
+
+# What is legal
+
+_PES = {
+    "el": list(EL),
+    "d": [0, 1],
+    "ss": [0, 1],
+    "il": [0, 1],
+    "mdscr_el1": [0, MDSCR_EL1.SS.mask, MDSCR_EL1.SS.mask | MDSCR_EL1.KDE.mask],
+    "mdcr_el2": [0, MDCR_EL2.TDE.mask],
+    "hcr_el2": [0, HCR_EL2.TGE.mask],
+    "scr_el3": [SCR_EL3.NS.mask, 0, SCR_EL3.EEL2.mask],
+    "el1_aarch32": [0, 1],
+    "el2_aarch32": [0, 1],
+}
+
+_BOTH = (0, 1)
+_WRITES = [0, MDSCR_EL1.SS.mask, MDSCR_EL1.SS.mask | MDSCR_EL1.KDE.mask]
+_TAKEN = (Event.SVC, Event.HVC, Event.SMC, Event.EXCEPTION)
+_MODES = (*(m for m in Mode if m & 1 or not m), Mode32.USER, Mode32.SVC, Mode32.HYP, 0b0010)
+
+
+def _events() -> Iterator[dict[str, int]]:
+    """Every event, with every value of its columns that makes a difference."""
+    for last, isv in ((Last.NOTHING, 0), (Last.ERET_OR_ISB, 0), (Last.ERET_OR_ISB, 1)):
+        stepped = {"last": last, "isv_choice": isv}
+        for event in (Event.EXECUTE, Event.LOAD_EXCLUSIVE, Event.ISB):
+            yield {"event": event, **stepped}
+        for event, target in itertools.product(_TAKEN, (1, 2, 3)):
+            yield {"event": event, "target_el": target, **stepped}
+        for target, first in itertools.product((1, 2, 3), _BOTH):
+            given = {"target_el": target, "async_first": first}
+            yield {"event": Event.INTERRUPT, **given, **stepped}
+        yield {"event": Event.ERET, **stepped}
+    for d in _BOTH:
+        yield {"event": Event.EXECUTE, "d_write": d}
+    for value, seen in itertools.product(_WRITES, _BOTH):
+        yield {"event": Event.EXECUTE, "mdscr_write": value, "mdscr_seen": seen}
+    for mode, d, ss in itertools.product(_MODES, _BOTH, _BOTH):
+        spsr = mode | SPSR_ELx.D.put(d) | SPSR_ELx.SS.put(ss)
+        yield {"event": Event.ERET, "spsr": spsr}
+        yield {"event": Event.DEBUG_EXIT, "spsr": spsr, "halted": 1}
+    for last, isv in itertools.product(Last, _BOTH):
+        yield {"event": Event.EXECUTE, "last": last, "isv_choice": isv}
+
+
+def _everything() -> Iterator[Lines]:
+    """Every legal combination of what decides the bins."""
+    grids = np.meshgrid(*(np.array(v, dtype=np.uint64) for v in _PES.values()), indexing="ij")
+    states = dict(zip(_PES, (grid.ravel() for grid in grids), strict=True))
+    for event in _events():
+        lines = to_lines(states | event)
+        legal = np.ones(len(states["el"]), dtype=np.bool_)
+        for wrong, _, _ in problems(lines):
+            legal &= ~wrong
+        yield _select(lines, legal)
+
+
+def _select(lines: Lines, where: Any) -> Lines:
+    def part(values: Any) -> Any:
+        names = values.__dataclass_fields__
+        return type(values)(**{name: getattr(values, name)[where] for name in names})
+
+    return Lines(part(lines.pe), part(lines.given), lines.has_target[where])
+
+
+@functools.cache
+def witnesses() -> dict[int, Lines]:
+    """Each legal bin, with a line that hits it (of shape ())."""
+    found: dict[int, Lines] = {}
+    for lines in _everything():
+        indices, where = _indices(Checked(lines.pe, lines.given, take(lines.pe, lines.given)))
+        bins, first = np.unique(indices, return_index=True)
+        for index, at in zip(bins.tolist(), where[first].tolist(), strict=True):
+            if index not in found:
+                found[index] = _select(lines, at)
+    return found
+
+
+def legal() -> npt.NDArray[np.bool_]:
+    """Which bins the model can hit."""
+    hit = np.zeros(BINS, dtype=np.bool_)
+    hit[list(witnesses())] = True
+    return hit
+
+
+# Names
+
+
+def name(index: int) -> str:
+    """A bin, as the report writes it: group, then dimension=value."""
+    for group in GROUPS:
+        if index < group.size:
+            values = np.unravel_index(index, group.shape)
+            parts = zip(group.dimensions.items(), values, strict=True)
+            return f"{group.name}: " + " ".join(f"{n}={names[at]}" for (n, names), at in parts)
+        index -= group.size
+    raise IndexError(index)
+
+
+def holes(counts: Counts) -> list[str]:
+    """Legal bins that nothing hit."""
+    return [name(int(at)) for at in np.flatnonzero(legal() & (counts == 0))]
+
+
+def illegal_hits(counts: Counts) -> list[str]:
+    """Bins that were hit though the model never hits them."""
+    return [name(int(at)) for at in np.flatnonzero(~legal() & (counts > 0))]
