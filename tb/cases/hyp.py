@@ -25,9 +25,9 @@ from tb.testbench import Failure, Testbench
 #: The guest: arithmetic, a load, a store, a barrier, a branch back to the first instruction.
 GUEST = (
     0x91000400,  # add x0, x0, #1
-    0xF9400021,  # ldr x1, [x1]
+    0xF9400023,  # ldr x3, [x1]
     0xD5033FDF,  # isb
-    0xF9000041,  # str x1, [x2]
+    0xF9000043,  # str x3, [x2]
     0xD503201F,  # nop
     0x17FFFFFB,  # b   . - 20
 )
@@ -119,7 +119,9 @@ async def _run_guest(tb: Testbench) -> tuple[int, SimpleNamespace | None]:
     return GUEST_LENGTH, None
 
 
-def _stepped(tb: Testbench, situation: Situation, executed: int, row: SimpleNamespace) -> None:
+def _stepped(
+    tb: Testbench, situation: Situation, executed: int, row: SimpleNamespace | None
+) -> None:
     """Exactly one instruction, then the exception to EL2."""
     if row is None or executed != 1:
         what = "no step exception came" if row is None else f"{executed} instructions ran before it"
