@@ -50,7 +50,8 @@ Load = wiring.Signature(
     {
         "enable": Out(1),
         "pstate": Out(PSTATE),
-        "mdscr_el1": Out(MDSCR_EL1),
+        "mdscr_el1": Out(MDSCR_EL1),  # as the PE sees it
+        "mdscr_el1_written": Out(MDSCR_EL1),  # as last written: the same, but for an unseen write
         "last": Out(Last),
     }
 )
@@ -197,7 +198,7 @@ class StepUnit(wiring.Component):
         with m.If(self.load.enable):
             m.d.sync += [
                 pstate.eq(self.load.pstate),
-                written.eq(self.load.mdscr_el1),
+                written.eq(self.load.mdscr_el1_written),
                 seen.eq(self.load.mdscr_el1),
                 last.eq(self.load.last),
             ]

@@ -19,7 +19,7 @@ from model.files import writing
 from model.machine import take
 from model.rules import U8, U64, Bool
 
-CHUNK = 16384  #: lines held in memory at a time
+CHUNK = 8192  #: lines held in memory at a time
 
 
 class VectorError(Exception):

@@ -9,7 +9,7 @@ Counts are arrays of shape (BINS,), and merge by adding.
 import functools
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -184,12 +184,15 @@ def _choice(checked: Checked) -> Any:
 
 # What is legal
 
+_MDSCRS = [0, MDSCR_EL1.SS.mask, MDSCR_EL1.SS.mask | MDSCR_EL1.KDE.mask]
+
 _PES = {
     "el": list(EL),
     "d": [0, 1],
     "ss": [0, 1],
     "il": [0, 1],
-    "mdscr_el1": [0, MDSCR_EL1.SS.mask, MDSCR_EL1.SS.mask | MDSCR_EL1.KDE.mask],
+    "mdscr_el1": _MDSCRS,
+    "mdscr_el1_written": _MDSCRS,
     "mdcr_el2": [0, MDCR_EL2.TDE.mask],
     "hcr_el2": [0, HCR_EL2.TGE.mask],
     "scr_el3": [SCR_EL3.NS.mask, 0, SCR_EL3.EEL2.mask],
@@ -198,7 +201,6 @@ _PES = {
 }
 
 _BOTH = (0, 1)
-_WRITES = [0, MDSCR_EL1.SS.mask, MDSCR_EL1.SS.mask | MDSCR_EL1.KDE.mask]
 _TAKEN = (Event.SVC, Event.HVC, Event.SMC, Event.EXCEPTION)
 _MODES = (*(m for m in Mode if m & 1 or not m), Mode32.USER, Mode32.SVC, Mode32.HYP, 0b0010)
 
@@ -217,7 +219,7 @@ def _events() -> Iterator[dict[str, int]]:
         yield {"event": Event.ERET, **stepped}
     for d in _BOTH:
         yield {"event": Event.EXECUTE, "d_write": d}
-    for value, seen in itertools.product(_WRITES, _BOTH):
+    for value, seen in itertools.product(_MDSCRS, _BOTH):
         yield {"event": Event.EXECUTE, "mdscr_write": value, "mdscr_seen": seen}
     for mode, d, ss in itertools.product(_MODES, _BOTH, _BOTH):
         spsr = mode | SPSR_ELx.D.put(d) | SPSR_ELx.SS.put(ss)
@@ -231,8 +233,10 @@ def _everything() -> Iterator[Lines]:
     """Every legal combination of what decides the bins."""
     grids = np.meshgrid(*(np.array(v, dtype=np.uint64) for v in _PES.values()), indexing="ij")
     states = dict(zip(_PES, (grid.ravel() for grid in grids), strict=True))
+    written = states.pop("mdscr_el1_written")
     for event in _events():
         lines = to_lines(states | event)
+        lines = replace(lines, pe=replace(lines.pe, mdscr_el1_written=written))
         legal = np.ones(len(states["el"]), dtype=np.bool_)
         for wrong, _, _ in problems(lines):
             legal &= ~wrong

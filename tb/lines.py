@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from model.columns import Lines
-from model.vectors import Outputs
+from model.vectors import Chunk, Outputs, expected
+from tb import work
+from tb.failures import value_text
 from tb.harness import ROW, STIMULUS
 from tb.testbench import CONTROLS, EVENT, LOAD, WRITES, Simulator
 
@@ -64,3 +66,21 @@ def outputs(rows: Sequence[int]) -> Outputs:
         return np.array([(row >> slot.lsb) & mask for row in rows], dtype=np.uint64)
 
     return Outputs(*(column(name) for name in Outputs._fields))
+
+
+def drive(simulator: str, chunk: Chunk) -> list[int]:
+    """The rows of a chunk's lines. SimulatorError if the simulator cannot run."""
+    rows: list[int] = work.adapter(simulator).run(Drive(stimulus(chunk.lines)), None)
+    return rows
+
+
+def differences(chunk: Chunk, answers: Outputs) -> list[str]:
+    """One sentence for each line and column in which the hardware is not as the model says."""
+    right = expected(chunk)
+    return [
+        f"line {chunk.numbers[at]}: {name}: hardware "
+        f"{value_text(name, int(getattr(answers, name)[at]))}, model "
+        f"{value_text(name, int(getattr(right, name)[at]))}"
+        for name in Outputs._fields
+        for at in np.flatnonzero(getattr(answers, name) != getattr(right, name)).tolist()
+    ]

@@ -158,8 +158,7 @@ def _state_before(
     result = {}
     for name in STATE:
         next_value = np.where(happens, getattr(made, name), getattr(pe, name)).astype(np.uint64)
-        key = "mdscr_el1" if name == "mdscr_el1_written" else name
-        next_value[loaded] = [load[key] for load in loads if load is not None]
+        next_value[loaded] = [load[name] for load in loads if load is not None]
         result[name] = (
             np.concatenate([[0], next_value[:-1]]),
             np.concatenate([[False], known[:-1]]),

@@ -115,7 +115,7 @@ def start(rng: random.Random) -> Columns:
 
 
 def change(rng: random.Random, tb: Testbench) -> None:
-    """Change, before the next event, some of what software at this EL, or the system, can change."""
+    """Change some of what software at this EL, or the system, can change between two events."""
     c, el = tb.controls, tb.now.el
     names = ["oslsr_el1"] if el >= EL.EL1 else []
     names += ["mdcr_el2", "hcr_el2"] if el >= EL.EL2 else []

@@ -32,6 +32,7 @@ LOAD = {
     "ss": "load__pstate__ss",
     "il": "load__pstate__il",
     "mdscr_el1": "load__mdscr_el1",
+    "mdscr_el1_written": "load__mdscr_el1_written",
     "last": "load__last",
 }
 EVENT = {
@@ -84,7 +85,8 @@ class Testbench:
     async def start(self, **columns: int) -> None:
         """Put the PE somewhere: PSTATE, registers and what is implemented, in vector file columns.
 
-        The columns not given take the vector file's defaults; `nrw` follows from `el`.
+        The columns not given take the vector file's defaults; `nrw` follows from `el`, and
+        `mdscr_el1_written` is `mdscr_el1`: every write has been seen.
         """
         state = self._set_state(columns)
         await self._cycle(_load(state), given=None)
@@ -124,13 +126,14 @@ class Testbench:
 
     def _set_state(self, columns: dict[str, int]) -> dict[str, int]:
         """Keep the controls; return what `load` needs."""
-        unknown = columns.keys() - DEFAULTS.keys() - {"nrw"}
+        unknown = columns.keys() - DEFAULTS.keys() - {"nrw", "mdscr_el1_written"}
         if unknown:
             raise TypeError(f"no such column: {', '.join(sorted(unknown))}")
         values = DEFAULTS | columns
         self.controls = {name: int(values[name]) for name in (*CONTROLS, "halted")}
         widths = (values["el1_aarch32"], values["el1_aarch32"], values["el2_aarch32"], 0)
         values.setdefault("nrw", widths[values["el"]])
+        values.setdefault("mdscr_el1_written", values["mdscr_el1"])
         return {name: int(values[name]) for name in LOAD}
 
     async def _cycle(self, ports: dict[str, int], given: dict[str, int] | None) -> SimpleNamespace:
@@ -148,7 +151,7 @@ def columns_of(lines: Lines, at: Any = ()) -> tuple[dict[str, int], dict[str, in
     """One line as columns: what `start` takes, and what `do` takes with `event` among it."""
     pe, given = lines.pe, lines.given
     state = {name: int(getattr(pe, name)[at]) for name in DEFAULTS if hasattr(pe, name)}
-    state["nrw"] = int(pe.nrw[at])
+    state |= {name: int(getattr(pe, name)[at]) for name in ("nrw", "mdscr_el1_written")}
     happens = {name: int(getattr(given, name)[at]) for name in EVENT if hasattr(given, name)}
     for name in WRITES:
         if getattr(given, name)[at]:

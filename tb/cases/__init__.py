@@ -5,6 +5,8 @@ A case is named `file.function`, or `file.function.member` where one function ma
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
 
 from tb.testbench import Testbench
 
@@ -40,3 +42,9 @@ def case(source: str, random: bool = False) -> Callable[[Body], Body]:
         return body
 
     return decorate
+
+
+def load() -> None:
+    """Import every file of cases."""
+    for module in iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")

@@ -38,6 +38,9 @@ GUEST_LENGTH = 12  #: instructions that the guest runs where nothing stops it
 #: random values that the sequence alone runs with, beside every meaningful combination
 VALUES = 20_000
 
+#: the case of --hyp FILE
+USER = "hyp.user"
+
 ESR_STEPPED = 0xCB000022  #: from a lower EL, ISV = 1, EX = 0 (§7)
 
 CONTROLS = {
@@ -166,8 +169,8 @@ def _register() -> None:
         register(f"hyp.{name}", body, "D2.12, guest entry", random=True)
 
 
-def register_user(path: str) -> str:
-    """Add the case of a user's own sequence; returns its name. SequenceError if it cannot be used.
+def register_user(path: str) -> None:
+    """Add the case USER, the user's own sequence. SequenceError if the file cannot be used.
 
     A word that the interpreter does not know is raised here (A64Error), before anything is run.
     """
@@ -177,8 +180,7 @@ def register_user(path: str) -> str:
     async def body(tb: Testbench) -> None:
         await run_sequence(tb, sequence)
 
-    register("hyp.user", body, "D2.12, guest entry", random=True)
-    return "hyp.user"
+    register(USER, body, "D2.12, guest entry", random=True)
 
 
 _register()

@@ -8,7 +8,8 @@ a process of their own.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from tb.testbench import Simulator
 
@@ -17,3 +18,13 @@ Task = Callable[[Simulator], Awaitable[Any]]
 
 class SimulatorError(Exception):
     """A simulator that could not be built or run: its text says what failed, and where to look."""
+
+
+class Adapter(Protocol):
+    """What an adapter module has."""
+
+    def missing(self) -> str | None:
+        """What is not installed, with the mend; None if the simulator can run."""
+
+    def run(self, task: Task, waves: Path | None) -> Any:
+        """Await the task on a fresh simulation; returns what it returns."""

@@ -1,0 +1,197 @@
+"""What a run prints and writes: a line a test, failures in full, the verdict; JSON and JUnit."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from model.files import writing
+from tb import coverage
+from tb.coverage import Counts
+from tb.work import ERROR, PASSED, Result
+
+
+@dataclass(slots=True)
+class Report:
+    """All that a run found."""
+
+    seed: int
+    results: list[Result] = field(default_factory=list)
+    not_run: list[tuple[str, str]] = field(default_factory=list)  #: (name, reason)
+    seconds: float = 0.0
+    whole: bool = True  #: every case was selected: a hole in the coverage means something
+
+    @property
+    def counts(self) -> Counts:
+        """Coverage, merged over tests and simulators."""
+        return sum((result.counts for result in self.results), coverage.none())
+
+    @property
+    def bad(self) -> list[Result]:
+        """Tests that did not pass."""
+        return [result for result in self.results if result.status != PASSED]
+
+    @property
+    def illegal(self) -> list[str]:
+        """Bins that were hit though the model never hits them."""
+        return coverage.illegal_hits(self.counts)
+
+    @property
+    def passed(self) -> bool:
+        """Something ran, nothing failed, and nothing happened that cannot."""
+        return bool(self.results) and not self.bad and not self.illegal
+
+
+# On the terminal
+
+
+def progress(console: Console, total: int) -> Progress:
+    """A bar for long work: only on a terminal, gone when done."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    bar.add_task("tests", total=total)
+    return bar
+
+
+def print_result(console: Console, result: Result) -> None:
+    """One line."""
+    mark = "[green]PASS[/]" if result.status == PASSED else f"[bold red]{_word(result)}[/]"
+    name = f"{result.name} [dim]\\[{result.simulator}, seed {result.seed}][/]"
+    console.print(f"{mark} {name}: {result.cycles} cycles, {result.seconds:.2f} s")
+
+
+def _word(result: Result) -> str:
+    return "ERROR" if result.status == ERROR else "FAIL"
+
+
+def reproduce(result: Result, hyp: str | None) -> str:
+    """The command that runs a test again."""
+    command = f"python -m tb.run {result.name} --sim {result.simulator} --seed {result.seed} -w"
+    return command + (f" --hyp {shlex.quote(hyp)}" if hyp else "")
+
+
+def print_failure(console: Console, result: Result, hyp: str | None) -> None:
+    """All that a failing test has to say."""
+    console.print(
+        f"\n[bold red]{_word(result)}[/] {result.name} \\[{result.simulator}, seed {result.seed}]",
+    )
+    lines = [*result.failure.splitlines(), f"reproduce: {reproduce(result, hyp)}"]
+    if result.waves:
+        lines.append(f"waveform:  gtkwave {result.waves.with_suffix('.vcd')} {result.waves}")
+    for line in lines:
+        style = "bold" if line.endswith("!!!") else ""
+        console.print("  " + line, style=style, markup=False)
+
+
+def print_summary(console: Console, report: Report, verbose: bool) -> None:
+    """What was not run, the holes in the coverage, and, last, the verdict."""
+    for name, reason in report.not_run:
+        console.print(f"not run: {name}: {reason}")
+    holes = coverage.holes(report.counts)
+    if holes and (report.whole or verbose):
+        shown = holes if verbose else holes[:10]
+        console.print(f"coverage: {len(holes)} legal bins were not hit:")
+        for hole in shown:
+            console.print(f"  {hole}")
+        if len(holes) > len(shown):
+            console.print(f"  ... and {len(holes) - len(shown)} more (-v lists all)")
+    for bin_name in report.illegal:
+        console.print(f"[bold red]illegal[/]: the model never does this: {bin_name}")
+    console.print(verdict(report))
+
+
+def verdict(report: Report) -> str:
+    """The last line."""
+    total, bad = len(report.results), len(report.bad)
+    legal = int(coverage.legal().sum())
+    hit = legal - len(coverage.holes(report.counts))
+    figures = (
+        f"{sum(result.cycles for result in report.results):,} cycles, "
+        f"coverage {hit}/{legal} bins, seed {report.seed}, {report.seconds:.1f} s"
+    )
+    if report.passed:
+        return f"[bold green]PASS[/]: {total} tests, {figures}"
+    if bad:
+        return f"[bold red]FAIL[/]: {bad} of {total} tests, {figures}"
+    return f"[bold red]FAIL[/]: {total} tests passed, but illegal bins were hit, {figures}"
+
+
+# Files
+
+
+def write_json(path: Path, report: Report) -> None:
+    """`verdict`, `tests`, `not_run`, `coverage` as one JSON object. Raises OSError."""
+    holes = coverage.holes(report.counts)
+    legal = int(coverage.legal().sum())
+    content: dict[str, Any] = {
+        "verdict": "pass" if report.passed else "fail",
+        "tests": [
+            {
+                "name": result.name,
+                "sim": result.simulator,
+                "seed": result.seed,
+                "cycles": result.cycles,
+                "status": result.status,
+                "seconds": round(result.seconds, 3),
+                "failure": result.failure,
+            }
+            for result in report.results
+        ],
+        "not_run": [{"name": name, "reason": reason} for name, reason in report.not_run],
+        "coverage": {
+            "bins": legal,
+            "hit": legal - len(holes),
+            "holes": holes,
+            "illegal": report.illegal,
+        },
+    }
+    with writing(path) as file:
+        file.write(json.dumps(content, indent=2) + "\n")
+
+
+def write_junit(path: Path, report: Report) -> None:
+    """JUnit XML: a suite for each simulator. Raises OSError."""
+    xml = JUnitXml("softstep")
+    for simulator in dict.fromkeys(result.simulator for result in report.results):
+        suite = TestSuite(simulator)
+        for result in report.results:
+            if result.simulator == simulator:
+                suite.add_testcase(_junit_case(result))
+        xml.add_testsuite(suite)
+    if report.not_run:
+        suite = TestSuite("not run")
+        for name, reason in report.not_run:
+            case = TestCase(name)
+            case.result = [Skipped(reason)]
+            suite.add_testcase(case)
+        xml.add_testsuite(suite)
+    with writing(path) as file:
+        file.write(xml.tostring().decode())
+
+
+def _junit_case(result: Result) -> TestCase:
+    case = TestCase(f"{result.name}[seed {result.seed}]", result.simulator, result.seconds)
+    kind = Error if result.status == ERROR else Failure
+    if result.status != PASSED:
+        found = kind(result.failure.splitlines()[0])
+        found.text = result.failure
+        case.result = [found]
+    return case
+
+
+def by_name(results: Sequence[Result]) -> list[Result]:
+    """In an order that does not depend on which worker was faster."""
+    return sorted(results, key=lambda result: (result.simulator, result.name, result.seed))

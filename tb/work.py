@@ -1,0 +1,121 @@
+"""The unit of work: some jobs on one simulator. One pure function runs it, in any process."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+from tb import cases, coverage, failures, sims, waves
+from tb.cases import hyp
+from tb.coverage import Counts
+from tb.scoreboard import Mismatch
+from tb.testbench import Failure, Simulator, Testbench
+
+#: name to adapter module, the default first
+SIMULATORS = ("pysim", "verilator", "icarus")
+
+PASSED, FAILED, ERROR = "passed", "failed", "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of one case."""
+
+    case: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Jobs to run one after the other on one simulation."""
+
+    simulator: str
+    jobs: tuple[Job, ...]
+    hyp: str | None = None  #: the file of the user's own sequence, if any
+    waves: Path | None = None  #: directory for a waveform; then there is one job
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of a job."""
+
+    name: str
+    simulator: str
+    seed: int
+    status: str  #: PASSED, FAILED or ERROR
+    cycles: int
+    seconds: float
+    counts: Counts = field(repr=False)  #: coverage
+    failure: str = ""  #: what is wrong, in full: several lines
+    mismatch: int | None = None  #: the cycle where hardware and model part, if they do
+    waves: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunJobs:
+    """The task (`tb.sims.Task`) that runs jobs, on whatever simulator it is given."""
+
+    simulator: str
+    jobs: tuple[Job, ...]
+    hyp: str | None
+
+    async def __call__(self, simulator: Simulator) -> list[Result]:
+        """Run them all: a failure ends its job, not the others."""
+        load_cases(self.hyp)
+        return [await _run_job(simulator, job, self.simulator) for job in self.jobs]
+
+
+def load_cases(user_sequence: str | None) -> None:
+    """Make sure that all cases are known, the user's own among them."""
+    cases.load()
+    if user_sequence and hyp.USER not in cases.CASES:
+        hyp.register_user(user_sequence)
+
+
+async def _run_job(simulator: Simulator, job: Job, name: str) -> Result:
+    tb = Testbench(simulator, job.case, job.seed)
+    counts, mismatch = coverage.none(), None
+    status, failure = PASSED, ""
+    start = time.perf_counter()
+    try:
+        await simulator.reset()
+        await cases.CASES[job.case].body(tb)
+        counts = coverage.count(await tb.finish())
+    except Mismatch as error:
+        status, failure, mismatch = FAILED, failures.mismatch(tb, error), error.cycle
+    except Failure as error:
+        status, failure = FAILED, failures.failure(tb, error)
+        mismatch = len(tb.cycles) - 1
+    except Exception as error:  # a defect of the case or of the model: reported, not thrown
+        status, failure = ERROR, failures.unexpected(error)
+    seconds = time.perf_counter() - start
+    return Result(
+        job.case, name, job.seed, status, len(tb.cycles), seconds, counts, failure, mismatch
+    )
+
+
+def adapter(simulator: str) -> sims.Adapter:
+    """The adapter module of a simulator."""
+    module: sims.Adapter = import_module(f"tb.sims.{simulator}")  # type: ignore[assignment]
+    return module
+
+
+def run_unit(unit: Unit) -> list[Result]:
+    """Run a unit. SimulatorError if the simulator itself cannot be built or run."""
+    task = RunJobs(unit.simulator, unit.jobs, unit.hyp)
+    if unit.waves is None:
+        return adapter(unit.simulator).run(task, None)
+    (job,) = unit.jobs
+    vcd = waves.path(unit.waves, job.case, unit.simulator, job.seed)
+    (result,) = adapter(unit.simulator).run(task, vcd)
+    result.waves = waves.write_save_file(vcd, unit.simulator, result.mismatch)
+    return [result]
+
+
+def units(jobs: Iterable[Job], simulator: str, count: int, user_sequence: str | None) -> list[Unit]:
+    """Deal the jobs out to at most `count` units."""
+    dealt: list[list[Job]] = [[] for _ in range(count)]
+    for at, job in enumerate(jobs):
+        dealt[at % count].append(job)
+    return [Unit(simulator, tuple(some), user_sequence) for some in dealt if some]
