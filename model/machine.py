@@ -226,13 +226,18 @@ def _last_after(pe: PE, given: Input, state: U8, case: _Case) -> U8:
     return select(stepped, kind, select(passed_over, first, u8(Last.NOTHING)))
 
 
+def derive(c: Controls, el: U8, d: Bool, ss: Bool) -> tuple[U8, Bool, U8]:
+    """(ELd, debug exceptions enabled, StepState) at an EL with these PSTATE.D and PSTATE.SS."""
+    secure = IsSecureAtEL(c, el)
+    eld = DebugTargetFrom(c, secure)
+    enabled = GenerateDebugExceptionsFrom(c, el, secure, d)
+    return eld, enabled, SoftwareStepState(c, eld, enabled, ss)
+
+
 def take(pe: PE, given: Input) -> Effect:
     """The effect of one event on a PE."""
     before = pe.controls()
-    secure = IsSecureAtEL(before, pe.el)
-    eld = DebugTargetFrom(before, secure)
-    enabled = GenerateDebugExceptionsFrom(before, pe.el, secure, pe.d)
-    state = SoftwareStepState(before, eld, enabled, pe.ss)
+    eld, enabled, state = derive(before, pe.el, pe.d, pe.ss)
     case = _case(pe, given, state)
 
     target = select(case.step, SoftwareStepTarget(eld, pe.el), given.target_el)
@@ -242,10 +247,7 @@ def take(pe: PE, given: Input) -> Effect:
     returned = _exception_return(synchronised, pe, given.spsr)
     new = _pstate_after(before, pe, given, case, target, returned)
 
-    running = synchronised.not_halted()
-    secure_after = IsSecureAtEL(running, new.el)
-    enabled_after = GenerateDebugExceptionsFrom(running, new.el, secure_after, new.d)
-    eld_after = DebugTargetFrom(running, secure_after)
+    _, _, state_after = derive(synchronised.not_halted(), new.el, new.d, new.ss)
 
     isv, ex = SoftwareStepISVEX(pe.last, given.isv_choice)
     saved = case.entry & ~new.nrw
@@ -258,7 +260,7 @@ def take(pe: PE, given: Input) -> Effect:
         d_after=new.d,
         ss_after=new.ss,
         il_after=new.il,
-        state_after=SoftwareStepState(running, eld_after, enabled_after, new.ss),
+        state_after=state_after,
         esr=SoftwareStepSyndrome(target == pe.el, isv, ex) * case.step,
         # SVC, HVC and SMC complete first, and completing clears PSTATE.SS.
         spsr_ss=saved & ~case.calls & pe.ss,

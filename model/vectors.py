@@ -122,7 +122,11 @@ class VectorFile:
     """A vector file: its header, and its lines in chunks. Every error is a VectorError."""
 
     def __init__(self, path: Path):
-        if not path.is_file():
+        try:
+            is_file = path.is_file()
+        except OSError as error:
+            raise VectorError(f"{path}: cannot be read: {error.strerror}") from None
+        if not is_file:
             raise VectorError(f"{path}: not a file; --vectors takes a CSV file")
         self.path = path
         #: the header's column names, as they came

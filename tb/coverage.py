@@ -257,10 +257,11 @@ def witnesses() -> dict[int, Lines]:
     found: dict[int, Lines] = {}
     for lines in _everything():
         indices, where = _indices(Checked(lines.pe, lines.given, take(lines.pe, lines.given)))
-        bins, first = np.unique(indices, return_index=True)
-        for index, at in zip(bins.tolist(), where[first].tolist(), strict=True):
+        at = np.full(BINS, -1)
+        at[indices] = where
+        for index in np.flatnonzero(at >= 0).tolist():
             if index not in found:
-                found[index] = _select(lines, at)
+                found[index] = _select(lines, at[index])
     return found
 
 

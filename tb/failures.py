@@ -4,6 +4,7 @@ import traceback
 from enum import IntEnum
 from typing import Any
 
+from tb import scoreboard
 from tb.harness import ROW
 from tb.scoreboard import DERIVED, EFFECT, STATE, Cycle, Mismatch
 from tb.testbench import Failure, Testbench
@@ -20,6 +21,10 @@ def mismatch(tb: Testbench, error: Mismatch) -> str:
 
 def failure(tb: Testbench, error: Failure) -> str:
     """The test's own sentence, the events that led there, and what else it had to say."""
+    try:
+        scoreboard.check(tb.cycles)
+    except scoreboard.Mismatch as parted:
+        return "\n".join([str(error), mismatch(tb, parted)])
     return "\n".join([str(error), *_before(tb.cycles, len(tb.cycles)), *tb.remarks])
 
 
@@ -74,7 +79,7 @@ def event_text(at: int, cycle: Cycle) -> str:
     done = "step exception" if row.step_exception else ""
     done = "illegal state exception" if row.illegal_state else done
     states = f"{value_text('state', row.state)} -> {value_text('state_after', row.state_after)}"
-    return f"cycle {at}: EL{row.el} {what}{' -> ' + done if done else ''}; {states}"
+    return f"cycle {at}: EL{row.el} {row.pc:#x} {what}{' -> ' + done if done else ''}; {states}"
 
 
 def _before(cycles: list[Cycle], end: int) -> list[str]:

@@ -19,7 +19,7 @@ from model import vectors
 from model.a64 import A64Error
 from model.hyp import SequenceError
 from model.vectors import Chunk, Outputs, VectorError
-from tb import lines, report, runner, work
+from tb import coverage, lines, report, runner, work
 from tb.cases import CASES, hyp
 from tb.report import Report
 from tb.sims import SimulatorError
@@ -129,18 +129,18 @@ def _simulators(asked: str, not_run: list[tuple[str, str]]) -> list[str]:
 
 
 def _units(options: argparse.Namespace, names: list[str], simulators: list[str]) -> list[Unit]:
-    jobs = _jobs(names, options.seed, options.seeds)
+    # The short and certain ones first: with -x, a fault shows at once.
+    jobs = _jobs(sorted(names, key=lambda n: CASES[n].random), options.seed, options.seeds)
     if options.waves == "all":
-        directory = SIM_BUILD / "waves"
-        return [
-            Unit(simulator, (job,), options.hyp, directory)
-            for simulator in simulators
-            for job in jobs
-        ]
-    # Several units a process, so that none waits long for the last; one simulator start each.
-    count = options.j * (3 if len(simulators) == 1 else 1)
+        hands, directory = [(job,) for job in jobs], SIM_BUILD / "waves"
+    else:
+        # Several units a process, so that none waits long for the last; one simulator start each.
+        count = options.j * (3 if len(simulators) == 1 else 1)
+        hands, directory = work.deal(jobs, count), None
     return [
-        unit for simulator in simulators for unit in work.units(jobs, simulator, count, options.hyp)
+        Unit(simulator, hand, options.hyp, options.first, directory)
+        for simulator in simulators
+        for hand in hands
     ]
 
 
@@ -160,6 +160,7 @@ def run_tests(options: argparse.Namespace, console: Console) -> int:
     found = Report(options.seed, whole=not options.patterns and not options.hyp)
     simulators = _simulators(options.sim, found.not_run)
     units = _units(options, names, simulators)
+    coverage.legal()  # before the workers start, so that they inherit it
     start = time.perf_counter()
     interrupted = False
     try:
@@ -215,7 +216,7 @@ def _show(console: Console, result: Result, options: argparse.Namespace) -> None
 def _second_run(result: Result, user_sequence: str | None) -> Path | None:
     """The same test again, for its waveform."""
     job = Job(result.name, result.seed)
-    unit = Unit(result.simulator, (job,), user_sequence, SIM_BUILD / "waves")
+    unit = Unit(result.simulator, (job,), user_sequence, waves=SIM_BUILD / "waves")
     return work.run_unit(unit)[0].waves
 
 

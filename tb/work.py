@@ -33,6 +33,7 @@ class Unit:
     simulator: str
     jobs: tuple[Job, ...]
     hyp: str | None = None  #: the file of the user's own sequence, if any
+    first: bool = False  #: leave out the jobs after one that fails
     waves: Path | None = None  #: directory for a waveform; then there is one job
 
 
@@ -59,11 +60,17 @@ class RunJobs:
     simulator: str
     jobs: tuple[Job, ...]
     hyp: str | None
+    first: bool
 
     async def __call__(self, simulator: Simulator) -> list[Result]:
-        """Run them all: a failure ends its job, not the others."""
+        """Run them all, or up to the first that fails: a failure ends its job, not the others."""
         load_cases(self.hyp)
-        return [await _run_job(simulator, job, self.simulator) for job in self.jobs]
+        results: list[Result] = []
+        for job in self.jobs:
+            results.append(await _run_job(simulator, job, self.simulator))
+            if self.first and results[-1].status != PASSED:
+                break
+        return results
 
 
 def load_cases(user_sequence: str | None) -> None:
@@ -103,7 +110,7 @@ def adapter(simulator: str) -> sims.Adapter:
 
 def run_unit(unit: Unit) -> list[Result]:
     """Run a unit. SimulatorError if the simulator itself cannot be built or run."""
-    task = RunJobs(unit.simulator, unit.jobs, unit.hyp)
+    task = RunJobs(unit.simulator, unit.jobs, unit.hyp, unit.first)
     if unit.waves is None:
         return adapter(unit.simulator).run(task, None)
     (job,) = unit.jobs
@@ -113,9 +120,9 @@ def run_unit(unit: Unit) -> list[Result]:
     return [result]
 
 
-def units(jobs: Iterable[Job], simulator: str, count: int, user_sequence: str | None) -> list[Unit]:
-    """Deal the jobs out to at most `count` units."""
-    dealt: list[list[Job]] = [[] for _ in range(count)]
+def deal(jobs: Iterable[Job], count: int) -> list[tuple[Job, ...]]:
+    """Deal the jobs out to at most `count` hands."""
+    hands: list[list[Job]] = [[] for _ in range(count)]
     for at, job in enumerate(jobs):
-        dealt[at % count].append(job)
-    return [Unit(simulator, tuple(some), user_sequence) for some in dealt if some]
+        hands[at % count].append(job)
+    return [tuple(hand) for hand in hands if hand]

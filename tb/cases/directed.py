@@ -501,12 +501,14 @@ async def mdscr_write_is_seen_at_once(tb: Testbench) -> None:
 @case("D2.12.2")
 async def mdscr_write_is_not_seen_before_a_synchronisation(tb: Testbench) -> None:
     """The other view: no other instruction, however many, makes the write seen."""
-    await tb.start(el=EL1)
-    row = await tb.do(Event.EXECUTE, mdscr_write=SS | KDE, mdscr_seen=0)
-    tb.expect(row, state_after=INACTIVE)
-    for event in (Event.EXECUTE, Event.LOAD_EXCLUSIVE, Event.EXECUTE):
-        row = await tb.do(event)
-        tb.expect(row, mdscr_el1=0, mdscr_el1_written=SS | KDE, state_after=INACTIVE)
+    for old in (0, SS, KDE):
+        await tb.start(el=EL1, mdscr_el1=old)
+        row = await tb.do(Event.EXECUTE, mdscr_write=SS | KDE, mdscr_seen=0)
+        tb.expect(row, state_after=INACTIVE)
+        for event in (Event.EXECUTE, Event.LOAD_EXCLUSIVE, Event.EXECUTE):
+            row = await tb.do(event)
+            tb.expect(row, mdscr_el1=old, mdscr_el1_written=SS | KDE, enabled=old == KDE)
+            tb.expect(row, state=INACTIVE, state_after=INACTIVE)
 
 
 @case("D2.12.2")
@@ -770,6 +772,16 @@ async def eret_sets_no_ss_where_eld_uses_aarch32(tb: Testbench) -> None:
 
 
 @case("D2.12.4")
+async def eret_to_secure_el0_under_aarch32_heeds_suiden(tb: Testbench) -> None:
+    """Where SDD disables Secure state, SUIDEN still lets a return to AArch32 EL0 set SS."""
+    for suiden, ss_after in ((0, 0), (SUIDEN, 1)):
+        start = SECURE_EL2 | {"el": EL3, "mdscr_el1": SS, "mdcr_el3": SDD, "el1_aarch32": 1}
+        await tb.start(**start, sder32_el3=suiden)
+        row = await tb.do(Event.ERET, spsr=Mode32.USER | SPSR_SS)
+        tb.expect(row, el_after=EL0, nrw_after=1, ss_after=ss_after)
+
+
+@case("D2.12.4")
 async def eret_takes_the_mask_of_the_destination_from_the_spsr(tb: Testbench) -> None:
     """The source is judged with PSTATE.D, the destination with SPSR.D."""
     for d, mask, ss_after in ((0, 0, 0), (0, 1, 0), (1, 0, 1), (1, 1, 0)):
@@ -825,36 +837,37 @@ async def legal_eret_goes_where_the_spsr_says(tb: Testbench) -> None:
 async def illegal_eret_stays_and_sets_il(tb: Testbench) -> None:
     """Of every kind: EL and nRW stay, IL becomes 1, D and SS are as of a return to the same EL."""
     aarch32 = {"el1_aarch32": 1, "el2_aarch32": 1}
+    el3: Columns = {"el": EL3}
     m1 = (0b0010, 0b0011, 0b0110, 0b0111, 0b1010, 0b1011, 0b1110, 0b1111)
     modes32 = {0b10000 | m for m in range(16)} - set(Mode32)
     illegal: list[tuple[Columns, int]] = [
         # no mode of AArch64, or of AArch32
-        *((HYP, mode) for mode in (*m1, 0b0001)),
-        *((HYP | {"el1_aarch32": 1}, mode) for mode in sorted(modes32)),
+        *((start, mode) for start in (HYP, el3) for mode in (*m1, 0b0001)),
+        *((start, mode) for start in (HYP, el3 | aarch32) for mode in sorted(modes32)),
         # AArch64 at an EL that uses AArch32
         (HYP | {"el1_aarch32": 1}, Mode.EL0t),
         (HYP | {"el1_aarch32": 1}, Mode.EL1h),
-        ({"el": EL3, **aarch32}, Mode.EL2h),
+        (el3 | aarch32, Mode.EL2h),
         # AArch32 at an EL that uses AArch64
         *((HYP, mode) for mode in Mode32 if mode != Mode32.USER),
         # Hyp mode in Secure state
-        ({"el": EL3, **aarch32, "scr_el3": 0}, Mode32.HYP),
-        ({"el": EL3, **aarch32, "scr_el3": EEL2}, Mode32.HYP),
+        (el3 | aarch32 | {"scr_el3": 0}, Mode32.HYP),
+        (el3 | aarch32 | {"scr_el3": EEL2}, Mode32.HYP),
         # an EL that is not implemented
-        ({"el": EL3, "have_el2": 0}, Mode.EL2h),
+        (el3 | {"have_el2": 0}, Mode.EL2h),
         (HYP | {"have_el3": 0}, Mode.EL3h),
         # one above the current EL
         (KERNEL, Mode.EL2h),
         (KERNEL, Mode.EL3h),
         (HYP, Mode.EL3t),
         # EL2 in Secure state without Secure EL2
-        ({"el": EL3, "scr_el3": 0}, Mode.EL2h),
-        ({"el": EL3, "scr_el3": EEL2, "have_sel2": 0}, Mode.EL2t),
+        (el3 | {"scr_el3": 0}, Mode.EL2h),
+        (el3 | {"scr_el3": EEL2, "have_sel2": 0}, Mode.EL2t),
         # EL1 while TGE has taken it away
         (HYP | {"hcr_el2": TGE}, Mode.EL1h),
         (HYP | {"hcr_el2": TGE, "el1_aarch32": 1}, Mode32.SVC),
         (HYP | {"hcr_el2": TGE, "scr_el3": EEL2}, Mode.EL1t),
-        ({"el": EL3, "hcr_el2": TGE}, Mode.EL1h),
+        (el3 | {"hcr_el2": TGE}, Mode.EL1h),
         (HYP | {"hcr_el2": TGE, "have_el3": 0, "scr_el3": 0}, Mode.EL1h),
     ]
     for start, mode in illegal:
