@@ -12,13 +12,13 @@ from model.arch import EL, Mode, Mode32
 
 
 class DebugControls(data.Struct):
-    """The control bits as they take effect: those of an absent EL have none."""
+    """The control bits as they take effect."""
 
     have_el2: 1
     have_el3: 1
     ns: 1  # the ELs below EL3 are Non-secure; so is everything without EL3
-    secure_el2: 1  # Secure EL2 is enabled
-    el2_enabled: 1  # EL2 exists in the security state of the ELs below EL3
+    secure_el2: 1  # EL2, if there is one, is also there in Secure state
+    el2_enabled: 1  # EL2 is there in the security state of the ELs below EL3
     el1_aarch32: 1
     el2_aarch32: 1
     tge: 1
@@ -42,12 +42,12 @@ class ControlDecoder(wiring.Component):
             e.have_el2.eq(c.have_el2),
             e.have_el3.eq(c.have_el3),
             e.ns.eq(c.scr_el3.NS | ~c.have_el3),
-            e.secure_el2.eq(c.have_el2 & c.have_el3 & c.have_sel2 & c.scr_el3.EEL2),
+            e.secure_el2.eq(c.have_sel2 & c.scr_el3.EEL2),
             e.el2_enabled.eq(c.have_el2 & (e.ns | e.secure_el2)),
             e.el1_aarch32.eq(c.el1_aarch32),
             e.el2_aarch32.eq(c.el2_aarch32),
-            e.tge.eq(c.hcr_el2.TGE & c.have_el2),
-            e.tde.eq(c.mdcr_el2.TDE & c.have_el2),
+            e.tge.eq(c.hcr_el2.TGE),
+            e.tde.eq(c.mdcr_el2.TDE),
             e.sdd.eq(c.mdcr_el3.SDD),
             e.suiden.eq(c.sder32_el3.SUIDEN),
             e.locked.eq(c.oslsr_el1.OSLK | c.double_lock),
@@ -138,31 +138,25 @@ class ExceptionReturn(wiring.Component):
             with m.Case(EL.EL2):
                 m.d.comb += wrong_width.eq(aarch32 ^ e.el2_aarch32)
                 m.d.comb += unavailable.eq(~e.el2_enabled | (aarch32 & ~e.ns))
-            with m.Case(EL.EL3):
-                m.d.comb += unavailable.eq(~e.have_el3)
 
-        above = self.target > self.el
+        above = self.target > self.el  # always, where the target is an EL3 that does not exist
         m.d.comb += self.illegal.eq(no_mode | wrong_width | unavailable | above)
         return m
 
 
-class ExceptionTarget(wiring.Component):
-    """The EL that the exceptions which the step unit itself raises are taken to."""
+class IllegalStateTarget(wiring.Component):
+    """The EL that an Illegal Execution state exception is taken to."""
 
     effective: In(DebugControls)
     el: In(EL)  # current EL
-    eld: In(EL)  # debug target from there
 
-    step: Out(EL)  # of a Software Step exception
-    illegal_state: Out(EL)  # of an Illegal Execution state exception
+    target: Out(EL)
 
     def elaborate(self, platform):
         m = Module()
-        m.d.comb += [self.step.eq(self.eld), self.illegal_state.eq(self.el)]
-        with m.If(self.el == EL.EL2):
-            m.d.comb += self.step.eq(EL.EL2)
+        m.d.comb += self.target.eq(self.el)
         with m.If(self.el == EL.EL0):
-            m.d.comb += self.illegal_state.eq(EL.EL1)
+            m.d.comb += self.target.eq(EL.EL1)
             with m.If(self.effective.el2_enabled & self.effective.tge):
-                m.d.comb += self.illegal_state.eq(EL.EL2)
+                m.d.comb += self.target.eq(EL.EL2)
         return m

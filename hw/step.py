@@ -13,7 +13,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.registers import MDSCR_EL1, PSTATE, Controls, SPSR_ELx, StepESR
-from hw.routing import ControlDecoder, DebugRouting, ExceptionReturn, ExceptionTarget
+from hw.routing import ControlDecoder, DebugRouting, ExceptionReturn, IllegalStateTarget
 from hw.syndrome import SoftwareStepSyndrome
 from hw.trace import Trace
 from model.arch import EL, Event, Last, StepState
@@ -237,17 +237,14 @@ class StepUnit(wiring.Component):
     def _before(self, m, pstate, seen, last):
         """The state before the event, and the step exception that it may ask for."""
         now = self._routing(m, "now", seen, self.halted, pstate.el, pstate.d)
-        m.submodules.target = target = ExceptionTarget()
         m.submodules.syndrome = syndrome = SoftwareStepSyndrome()
         m.d.comb += [
-            target.effective.eq(m.submodules.decoder.effective),
             self.state.eq(self._state(m, "state_now", now, seen, pstate.ss)),
             self.pending.eq(self.state == StepState.ACTIVE_PENDING),
-            target.el.eq(pstate.el),
-            target.eld.eq(now.eld),
-            self.target_el.eq(target.step),
+            # From EL2 as from below: where debug exceptions are enabled, ELd is never below.
+            self.target_el.eq(now.eld),
             syndrome.last.eq(last),
-            syndrome.same_el.eq(target.step == pstate.el),
+            syndrome.same_el.eq(now.eld == pstate.el),
             syndrome.isv_choice.eq(self.choice.isv_choice),
             self.esr.eq(syndrome.esr),
         ]
@@ -284,17 +281,19 @@ class StepUnit(wiring.Component):
             m.d.comb += written_next.eq(self.event.mdscr_value)
             with m.If(self.choice.mdscr_seen):
                 m.d.comb += seen_next.eq(self.event.mdscr_value)
-        isb = decision.completes & (self.event.kind == Event.ISB)
-        with m.If(decision.enters | decision.returns | isb):
+        with m.If(decision.enters | decision.returns | (self.event.kind == Event.ISB)):
             m.d.comb += seen_next.eq(written_next)
         return written_next, seen_next
 
     def _change_pstate(self, m, decision, pstate, written, seen_next):
         """PSTATE after the event. Only a return sets SS: completing an instruction clears it."""
-        event, target = self.event, m.submodules.target
+        event = self.event
         el, d, nrw, ss, il = Signal(EL), Signal(), Signal(), Signal(), Signal()
         m.submodules.exception_return = ret = ExceptionReturn()
+        m.submodules.illegal_state = illegal_state = IllegalStateTarget()
         m.d.comb += [
+            illegal_state.effective.eq(m.submodules.decoder.effective),
+            illegal_state.el.eq(pstate.el),
             ret.effective.eq(m.submodules.decoder.effective),
             ret.el.eq(pstate.el),
             ret.spsr.eq(event.spsr),
@@ -308,9 +307,9 @@ class StepUnit(wiring.Component):
         with m.If(decision.enters):
             m.d.comb += el.eq(event.target_el)
             with m.If(decision.step):
-                m.d.comb += el.eq(target.step)
+                m.d.comb += el.eq(self.target_el)
             with m.Elif(decision.illegal_state):
-                m.d.comb += el.eq(target.illegal_state)
+                m.d.comb += el.eq(illegal_state.target)
             m.d.comb += nrw.eq(0)
             with m.Switch(el):
                 with m.Case(EL.EL1):

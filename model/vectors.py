@@ -31,19 +31,17 @@ class Chunk:
     """Some lines: as arrays of shape (n,), and as text to be written back as it came."""
 
     lines: Lines
-    rows: Sequence[Sequence[str]]
+    texts: Sequence[str]  #: without the line ends
     numbers: Sequence[int]  #: line numbers in the file
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.texts)
 
 
 # Lines
 
 
 def _check_header(cells: list[str], where: str) -> None:
-    if not cells:
-        raise VectorError(f"{where}: no header line; the first line names the columns")
     for cell in cells:
         if cell not in BY_NAME:
             known = ", ".join(BY_NAME)
@@ -54,22 +52,25 @@ def _check_header(cells: list[str], where: str) -> None:
         raise VectorError(f"{where}: column 'event' is missing; it has no default")
 
 
-class _Lines:
-    """The lines of a file that are not comments, and the number of the last one given."""
-
-    def __init__(self, file: IO[str]):
-        self.file = file
-        self.number = 0
-
-    def __iter__(self) -> Iterator[str]:
-        for line in self.file:
-            self.number += 1
-            if not line.startswith("#"):
-                yield line
+class _Line(NamedTuple):
+    number: int
+    text: str  #: without the line end
+    cells: list[str]
 
 
-def _to_chunk(header: list[str], rows: list[list[str]], numbers: list[int], path: Path) -> Chunk:
+def _cells_of(text: str, where: str) -> list[str]:
+    """The cells of one line: no cell spans lines, so a mistake is named where it is."""
+    if '"' not in text:
+        return text.split(",")
+    try:
+        return next(csv.reader([text], strict=True))
+    except csv.Error as error:
+        raise VectorError(f"{where}: not a line of CSV: {error}") from None
+
+
+def _to_chunk(header: list[str], lines: list[_Line], path: Path) -> Chunk:
     """Cells to arrays. VectorError names a line that cannot be used."""
+    numbers, texts, rows = zip(*lines, strict=True)
     for row, number in zip(rows, numbers, strict=True):
         if len(row) != len(header):
             raise VectorError(f"{path}:{number}: {_wrong_length(header, row)}")
@@ -80,7 +81,7 @@ def _to_chunk(header: list[str], rows: list[list[str]], numbers: list[int], path
         raise VectorError(_ill_formed(header, rows, numbers, path)) from None
     optional = ("target_el", "d_write", "mdscr_write")
     present = {name: np.array(cells[name]) != "" for name in optional if name in cells}
-    chunk = Chunk(to_lines(values, present), rows, numbers)
+    chunk = Chunk(to_lines(values, present), texts, numbers)
     _check(chunk, path)
     return chunk
 
@@ -92,7 +93,9 @@ def _wrong_length(header: list[str], row: list[str]) -> str:
     return f"column {len(header) + 1}: the header has no such column: {lengths}"
 
 
-def _ill_formed(header: list[str], rows: list[list[str]], numbers: list[int], path: Path) -> str:
+def _ill_formed(
+    header: list[str], rows: Sequence[list[str]], numbers: Sequence[int], path: Path
+) -> str:
     """What is wrong with the first ill-formed cell."""
     for row, number in zip(rows, numbers, strict=True):
         for name, cell in zip(header, row, strict=True):
@@ -129,23 +132,21 @@ class VectorFile:
         if not is_file:
             raise VectorError(f"{path}: not a file; --vectors takes a CSV file")
         self.path = path
-        #: the header's column names, as they came
-        self.header: list[str] = []
-        for _ in self._records():
+        #: the header's line, as it came, and its column names
+        self.header_text, self.header = "", list[str]()
+        for _ in self._lines():
             break
 
     def chunks(self, size: int = CHUNK) -> Iterator[Chunk]:
         """The lines, at most `size` at a time, each checked."""
-        rows: list[list[str]] = []
-        numbers: list[int] = []
-        for number, row in self._records():
-            rows.append(row)
-            numbers.append(number)
-            if len(rows) == size:
-                yield _to_chunk(self.header, rows, numbers, self.path)
-                rows, numbers = [], []
-        if rows:
-            yield _to_chunk(self.header, rows, numbers, self.path)
+        lines: list[_Line] = []
+        for line in self._lines():
+            lines.append(line)
+            if len(lines) == size:
+                yield _to_chunk(self.header, lines, self.path)
+                lines = []
+        if lines:
+            yield _to_chunk(self.header, lines, self.path)
 
     def check(self) -> int:
         """Read the whole file and return the number of its lines. No line at all is an error."""
@@ -154,22 +155,26 @@ class VectorFile:
             raise VectorError(f"{self.path}: there is no line below the header; nothing to run")
         return lines
 
-    def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """(line number, cells) of each line after the header; the header is read on the way."""
+    def _lines(self) -> Iterator[_Line]:
+        """The lines after the header; the header is read on the way."""
         try:
             # Bytes that are not UTF-8 become a cell that is ill-formed, and so named with its line.
             with self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-                lines = _Lines(file)
-                try:
-                    records = ((lines.number, row) for row in csv.reader(lines, strict=True) if row)
-                    number, self.header = next(records, (lines.number, []))
-                    _check_header(self.header, f"{self.path}:{number}")
-                    yield from records
-                except csv.Error as error:
-                    where = f"{self.path}:{lines.number}"
-                    raise VectorError(f"{where}: not a line of CSV: {error}") from None
+                found = self._not_comments(file)
+                first = next(found, None)
+                if first is None:
+                    raise VectorError(f"{self.path}: no header line; the first line names the columns")
+                self.header_text, self.header = first.text, first.cells
+                _check_header(first.cells, f"{self.path}:{first.number}")
+                yield from found
         except OSError as error:
             raise VectorError(f"{self.path}: cannot be read: {error.strerror}") from None
+
+    def _not_comments(self, file: IO[str]) -> Iterator[_Line]:
+        for number, line in enumerate(file, 1):
+            text = line.rstrip("\r\n")
+            if text and not text.startswith("#"):
+                yield _Line(number, text, _cells_of(text, f"{self.path}:{number}"))
 
 
 # Outputs
@@ -221,8 +226,8 @@ def _cells(column: str, out: Outputs) -> list[str]:
 def format_lines(chunk: Chunk, out: Outputs) -> str:
     """The lines of an output file: the input cells as they came, then the output cells."""
     columns = [_cells(name, out) for name in OUTPUTS]
-    cells = zip(chunk.rows, zip(*columns, strict=True), strict=True)
-    return "".join(",".join((*row, *outputs)) + "\n" for row, outputs in cells)
+    answers = zip(*columns, strict=True)
+    return "".join(f"{text},{','.join(a)}\n" for text, a in zip(chunk.texts, answers, strict=True))
 
 
 Answer = Callable[[Iterator[Chunk]], Iterator[tuple[Chunk, Outputs]]]
@@ -238,7 +243,7 @@ def run(source: Path, destination: Path, answer: Answer) -> int:
     lines = file.check()
     try:
         with writing(destination) as out:
-            out.write(",".join((*file.header, *OUTPUTS)) + "\n")
+            out.write(",".join((file.header_text, *OUTPUTS)) + "\n")
             for chunk, outputs in answer(file.chunks()):
                 out.write(format_lines(chunk, outputs))
     except OSError as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tb import scoreboard
 from tb.harness import ROW
-from tb.scoreboard import DERIVED, EFFECT, STATE, Cycle, Mismatch
+from tb.scoreboard import DERIVED, Cycle, Mismatch
 from tb.testbench import Failure, Testbench
 
 BEFORE = 6  #: events shown that came before
@@ -50,7 +50,7 @@ def value_text(field: str, value: int) -> str:
 def _table(cycle: Cycle, error: Mismatch) -> list[str]:
     wrong = {difference.field: difference for difference in error.differences}
     rows = [("field", "hardware", error.other, "")]
-    for field in ("valid", *STATE, *DERIVED, *EFFECT):
+    for field in ROW:
         hardware = value_text(field, getattr(cycle.row, field))
         if field in wrong:
             rows.append((field, hardware, value_text(field, wrong[field].expected), "!!!"))
@@ -67,19 +67,21 @@ def _table(cycle: Cycle, error: Mismatch) -> list[str]:
 def event_text(at: int, cycle: Cycle) -> str:
     """One cycle in one line."""
     row = cycle.row
+    start = ""
     if cycle.loaded is not None:
         state = cycle.loaded
-        return f"cycle {at}: start at EL{state['el']}, PSTATE.D={state['d']} SS={state['ss']}"
+        start = f"start at EL{state['el']}, PSTATE.D={state['d']} SS={state['ss']}"
     if cycle.given is None:
-        return f"cycle {at}: idle"
+        return f"cycle {at}: {start or 'idle'}"
     given = ", ".join(
         f"{name}={value:#x}" for name, value in cycle.given.items() if name not in ("event", "pc")
     )
     what = value_text("event", row.event) + (f" ({given})" if given else "")
-    done = "step exception" if row.step_exception else ""
-    done = "illegal state exception" if row.illegal_state else done
+    done = " -> step exception" if row.step_exception else ""
+    done = " -> illegal state exception" if row.illegal_state else done
     states = f"{value_text('state', row.state)} -> {value_text('state_after', row.state_after)}"
-    return f"cycle {at}: EL{row.el} {row.pc:#x} {what}{' -> ' + done if done else ''}; {states}"
+    parts = [f"EL{row.el} {row.pc:#x} {what}{done}", states, *([f"then {start}"] if start else [])]
+    return f"cycle {at}: " + "; ".join(parts)
 
 
 def _before(cycles: list[Cycle], end: int) -> list[str]:

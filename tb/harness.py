@@ -1,4 +1,4 @@
-"""The step unit with its inputs as one word and its retire trace as another.
+"""The step unit with its inputs as one word and its outputs as another.
 
 A simulator's adapter so moves two values a cycle, whatever the number of ports; `STIMULUS` and
 `ROW` say where each port is in its word.
@@ -49,32 +49,32 @@ def _leaves(name: str, shape: Any) -> Iterator[tuple[str, Any]]:
         yield name, shape
 
 
-def _slots(flow: wiring.Flow, under: str = "") -> Packing:
-    """The unit's ports of one direction, whose names start with `under`, one after the other."""
+def _row_name(port: str) -> str:
+    """A member of the trace by its own name, any other output as `out_...`."""
+    return port.removeprefix("trace__") if port.startswith("trace__") else f"out_{port}"
+
+
+def _slots(flow: wiring.Flow) -> Packing:
+    """The unit's ports of one direction, one after the other."""
     slots, lsb = {}, 0
     for path, member in wiring.Signature(StepUnit.__annotations__).members.flatten():
-        if not member.is_port or member.flow != flow or not path[0].startswith(under):
+        if not member.is_port or member.flow != flow:
             continue
         for name, shape in _leaves("__".join(path), member.shape):
             width = Shape.cast(shape).width
-            slots[name.removeprefix("trace__")] = Slot(lsb, width, shape)
+            slots[_row_name(name) if flow == Out else name] = Slot(lsb, width, shape)
             lsb += width
     return slots
 
 
 STIMULUS: Packing = _slots(In)
-ROW: Packing = _slots(Out, "trace")
+ROW: Packing = _slots(Out)
 
 
-def _word(unit: StepUnit, flow: wiring.Flow, under: str = "") -> Value:
+def _word(unit: StepUnit, flow: wiring.Flow) -> Value:
     """The same ports of a unit, as one word."""
-    return Cat(
-        *(
-            Value.cast(port)
-            for path, member, port in unit.signature.flatten(unit)
-            if member.flow == flow and path[0].startswith(under)
-        )
-    )
+    ports = unit.signature.flatten(unit)
+    return Cat(*(Value.cast(port) for _, member, port in ports if member.flow == flow))
 
 
 def width(packing: Packing) -> int:
@@ -93,5 +93,5 @@ class Harness(wiring.Component):
         m = Module()
         unit = StepUnit()
         m.submodules.unit = ResetInserter(self.reset)(unit)
-        m.d.comb += [_word(unit, In).eq(self.stimulus), self.row.eq(_word(unit, Out, "trace"))]
+        m.d.comb += [_word(unit, In).eq(self.stimulus), self.row.eq(_word(unit, Out))]
         return m

@@ -132,7 +132,7 @@ def _units(options: argparse.Namespace, names: list[str], simulators: list[str])
     # The short and certain ones first: with -x, a fault shows at once.
     jobs = _jobs(sorted(names, key=lambda n: CASES[n].random), options.seed, options.seeds)
     if options.waves == "all":
-        hands, directory = [(job,) for job in jobs], SIM_BUILD / "waves"
+        hands, directory = work.deal(jobs, len(jobs)), SIM_BUILD / "waves"
     else:
         # Several units a process, so that none waits long for the last; one simulator start each.
         count = options.j * (3 if len(simulators) == 1 else 1)

@@ -12,12 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from model.arch import StepState
 from model.columns import to_lines
 from model.machine import PE, Effect, Input, after, take
+from model.rules import SoftwareStepISVEX, SoftwareStepSyndrome, SoftwareStepTarget
 from tb.harness import ROW
 
 #: PE state that the trace shows before the event
-STATE = ("el", "nrw", "d", "ss", "il", "mdscr_el1", "mdscr_el1_written", "last")
+PSTATE = ("el", "nrw", "d", "ss", "il")
+STATE = (*PSTATE, "mdscr_el1", "mdscr_el1_written", "last")
 #: what the trace shows at all times
 DERIVED = ("eld", "enabled", "state")
 #: what the trace shows of an event
@@ -99,7 +102,8 @@ def check(cycles: Sequence[Cycle]) -> Checked:
     #: field to (expected values, cycles in which they are expected)
     expected = {name: (getattr(effect, name), always) for name in DERIVED}
     expected |= {name: (getattr(effect, name), happens) for name in EFFECT}
-    expected |= _state_before(cycles, happens, pe, effect) | {"valid": (happens, always)}
+    expected |= _outputs(pe, given, effect) | {"valid": (happens, always)}
+    expected |= _state_before(cycles, happens, pe, effect)
     seen = {name: _column(cycles, name) for name in expected}
     wrong = {n: (seen[n] != values) & where for n, (values, where) in expected.items()}
 
@@ -140,6 +144,22 @@ def _arrays(cycles: Sequence[Cycle]) -> tuple[PE, Input]:
     for name in ("el", "last"):
         state[name] = state[name].astype(np.uint8)
     return replace(lines.pe, **state), lines.given
+
+
+def _outputs(pe: PE, given: Input, effect: Effect) -> dict[str, tuple[Any, Any]]:
+    """Output beside the trace to (expected values, where they are expected)."""
+    pending = effect.state == StepState.ACTIVE_PENDING
+    always = np.ones_like(pending)
+    target = SoftwareStepTarget(effect.eld, pe.el)
+    isv, ex = SoftwareStepISVEX(pe.last, given.isv_choice)
+    return {
+        "out_pending": (pending, always),
+        "out_target_el": (target, pending),
+        "out_esr": (SoftwareStepSyndrome(target == pe.el, isv, ex), pending),
+        "out_state": (effect.state, always),
+        "out_mdscr_el1": (pe.mdscr_el1_written, always),
+        **{f"out_pstate__{name}": (getattr(pe, name), always) for name in PSTATE},
+    }
 
 
 def _shift(values: Any) -> Any:

@@ -8,7 +8,7 @@ Names are the vector file's columns (`model.columns`) and the retire trace's mem
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -49,6 +49,9 @@ WRITES = {
     "mdscr_write": ("event__mdscr_write", "event__mdscr_value"),
 }
 
+#: the free choices where nothing else is said, as in the vector file
+CHOICES = {EVENT[name]: DEFAULTS[name] for name in ("async_first", "isv_choice", "mdscr_seen")}
+
 
 class Simulator(Protocol):
     """What an adapter in `tb.sims` gives: the harness, clocked."""
@@ -72,15 +75,23 @@ class Testbench:
     def __init__(self, simulator: Simulator, name: str, seed: int):
         self.rng = random.Random(f"{name} {seed}")
         self.cycles: list[Cycle] = []
-        self.controls: dict[str, int] = {}
+        self.controls = {name: DEFAULTS[name] for name in (*CONTROLS, "halted")}
         self.remarks: list[str] = []  #: printed when the test fails
         self._simulator = simulator
         self._pc = 0
 
     @property
     def now(self) -> SimpleNamespace:
-        """PSTATE after the last event, as the hardware says: el, nrw, d, ss, il, state."""
-        return self._now
+        """What the last cycle leads to, as the hardware says: el, nrw, d, ss, il, state.
+
+        The state is None after a load: the hardware has not shown it yet.
+        """
+        last = self.cycles[-1]
+        if last.loaded is not None:
+            return SimpleNamespace(**last.loaded, state=None)
+        after = "_after" if last.given is not None else ""
+        names = (*scoreboard.PSTATE, "state")
+        return SimpleNamespace(**{name: getattr(last.row, name + after) for name in names})
 
     async def start(self, **columns: int) -> None:
         """Put the PE somewhere: PSTATE, registers and what is implemented, in vector file columns.
@@ -88,28 +99,30 @@ class Testbench:
         The columns not given take the vector file's defaults; `nrw` follows from `el`, and
         `mdscr_el1_written` is `mdscr_el1`: every write has been seen.
         """
-        state = self._set_state(columns)
-        await self._cycle(_load(state), given=None)
-        self.cycles[-1] = self.cycles[-1]._replace(loaded=state)
-        self._now = SimpleNamespace(**state, state=None)
+        self.controls, state = _split(columns)
+        await self._cycle({}, None, state)
 
     def change(self, **controls: int) -> None:
         """Change control registers or `halted` from the next event on."""
-        self.controls |= controls
+        self.controls = self.controls | controls
 
-    async def do(self, event: Event, **columns: int) -> SimpleNamespace:
-        """Make one event happen; returns the retire trace's row."""
+    async def do(
+        self, event: Event, then: Mapping[str, int] | None = None, **columns: int
+    ) -> SimpleNamespace:
+        """Make one event happen; returns the retire trace's row.
+
+        `then` is a PE as `start` takes it, to be in from the next cycle on.
+        """
         given = {"event": int(event), "pc": self._pc, **columns}
-        row = await self._cycle(_happen(given), given)
-        self.controls["halted"] = 0
+        controls, state = _split(then) if then else (self.controls | {"halted": 0}, None)
+        row = await self._cycle(_happen(given), given, state)
+        self.controls = controls
         self._pc = (self._pc + 4) & (1 << 64) - 1
-        after = {n: getattr(row, f"{n}_after") for n in ("el", "nrw", "d", "ss", "il", "state")}
-        self._now = SimpleNamespace(**after)
         return row
 
     async def idle(self) -> None:
         """Let one cycle pass in which nothing happens."""
-        await self._cycle({}, given=None)
+        await self._cycle({}, None, None)
 
     def say(self, remarks: Iterable[str]) -> None:
         """Explain: what is said is printed when the test fails."""
@@ -124,27 +137,31 @@ class Testbench:
         await self.idle()
         return scoreboard.check(self.cycles)
 
-    def _set_state(self, columns: dict[str, int]) -> dict[str, int]:
-        """Keep the controls; return what `load` needs."""
-        unknown = columns.keys() - DEFAULTS.keys() - {"nrw", "mdscr_el1_written"}
-        if unknown:
-            raise TypeError(f"no such column: {', '.join(sorted(unknown))}")
-        values = DEFAULTS | columns
-        self.controls = {name: int(values[name]) for name in (*CONTROLS, "halted")}
-        widths = (values["el1_aarch32"], values["el1_aarch32"], values["el2_aarch32"], 0)
-        values.setdefault("nrw", widths[values["el"]])
-        values.setdefault("mdscr_el1_written", values["mdscr_el1"])
-        return {name: int(values[name]) for name in LOAD}
-
-    async def _cycle(self, ports: dict[str, int], given: dict[str, int] | None) -> SimpleNamespace:
-        controls = dict(self.controls)
-        for name, port in CONTROLS.items():
-            ports[port] = controls[name]
-        ports["halted"] = controls["halted"]
+    async def _cycle(
+        self, ports: dict[str, int], given: dict[str, int] | None, state: dict[str, int] | None
+    ) -> SimpleNamespace:
+        """One cycle with an event or none, at the end of which a state may be loaded."""
+        ports = CHOICES | ports | {"halted": self.controls["halted"]}
+        ports |= {port: self.controls[name] for name, port in CONTROLS.items()}
+        if state:
+            ports |= {"load__enable": 1} | {port: state[name] for name, port in LOAD.items()}
         word = await self._simulator.cycle(pack(STIMULUS, ports))
         row = SimpleNamespace(**unpack(ROW, word))
-        self.cycles.append(Cycle(controls, given, row, None))
+        self.cycles.append(Cycle(self.controls, given, row, state))
         return row
+
+
+def _split(columns: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
+    """(controls, what the unit loads) of a PE. TypeError for a name that is no column."""
+    unknown = columns.keys() - DEFAULTS.keys() - {"nrw", "mdscr_el1_written"}
+    if unknown:
+        raise TypeError(f"no such column: {', '.join(sorted(unknown))}")
+    values = DEFAULTS | columns
+    widths = (values["el1_aarch32"], values["el1_aarch32"], values["el2_aarch32"], 0)
+    values.setdefault("nrw", widths[values["el"]])
+    values.setdefault("mdscr_el1_written", values["mdscr_el1"])
+    controls = {name: int(values[name]) for name in (*CONTROLS, "halted")}
+    return controls, {name: int(values[name]) for name in LOAD}
 
 
 def columns_of(lines: Lines, at: Any = ()) -> tuple[dict[str, int], dict[str, int]]:
@@ -159,12 +176,8 @@ def columns_of(lines: Lines, at: Any = ()) -> tuple[dict[str, int], dict[str, in
     return state, happens
 
 
-def _load(state: dict[str, int]) -> dict[str, int]:
-    return {"load__enable": 1} | {port: state[name] for name, port in LOAD.items()}
-
-
 def _happen(given: dict[str, int]) -> dict[str, int]:
-    ports = {"event__valid": 1, "choice__isv_choice": 1, "choice__mdscr_seen": 1}
+    ports = {"event__valid": 1}
     for name, value in given.items():
         if name in WRITES:
             write, data = WRITES[name]

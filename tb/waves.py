@@ -1,20 +1,27 @@
 """Waveforms: where a VCD is, and the GTKWave save file beside it.
 
-The simulators name the harness's ports each in its own way, and not every one shows every field of
-a register. So the VCD is asked: what it does not declare is not listed.
+Every simulator names the harness's ports in its own way, so the VCD is asked: a port that it does
+not declare is not listed.
 """
 
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from vcd.gtkw import GTKWColor, GTKWFlag, GTKWSave
+from amaranth.lib.data import Field
+from vcd.gtkw import GTKWColor, GTKWSave
 
 from model.files import writing
 from tb.harness import ROW, STIMULUS
 
-#: Group to what it shows: `clk`, `reset`, a port (a key of STIMULUS or ROW) or `port.FIELD`.
+PORTS = {**STIMULUS, **ROW}
+
+#: ends the name of a variable that holds a value as text, beside the one that holds it as a number
+TEXT = "_text"
+
+#: Group to what it shows: the clock, the reset, ports, and registers' fields as `port.FIELD`.
 GROUPS = {
     "clock and reset": ("clk", "reset", "load__enable"),
     "event": (
@@ -26,6 +33,8 @@ GROUPS = {
         "event__spsr.SS",
         "event__spsr.D",
         "event__spsr.IL",
+    ),
+    "writes and choices": (
         "event__d_write",
         "event__d_value",
         "event__mdscr_write",
@@ -72,35 +81,43 @@ GROUPS = {
         "halted",
     ),
 }
-CLOSED = {"control registers"}  #: groups that GTKWave shows only when asked to
+CLOSED = {"writes and choices", "control registers"}  #: shown only when opened
 
-#: What the eye should find first. The rest is green.
+#: What the eye should find first; the rest is green.
 COLOURS = {
-    "event__kind": GTKWColor.orange,
+    "event__kind": GTKWColor.violet,
+    "event__spsr.SS": GTKWColor.orange,
     "state": GTKWColor.yellow,
-    "state_after": GTKWColor.yellow,
-    "ss": GTKWColor.blue,
-    "ss_after": GTKWColor.blue,
-    "event__spsr.SS": GTKWColor.blue,
-    "mdscr_el1.SS": GTKWColor.blue,
+    "ss": GTKWColor.orange,
+    "mdscr_el1.SS": GTKWColor.orange,
     "step_exception": GTKWColor.red,
     "illegal_state": GTKWColor.red,
     "esr": GTKWColor.red,
+    "state_after": GTKWColor.yellow,
+    "ss_after": GTKWColor.orange,
 }
+
+WINDOW = (1400, 1000)  #: pixels
+NAMES_WIDTH = 350  #: pixels of the window for names and values ...
+WAVES_WIDTH = 1000  #: ... and for the waves, or a little less
+CYCLE_WIDTH = 120  #: pixels: enough for the name of a member of an enumeration
+CYCLES_BEFORE = 6  #: clock cycles shown before the marker
 
 
 class Variable(NamedTuple):
     """A variable that the VCD declares."""
 
-    code: bytes  #: what the VCD writes its values under
-    path: str  #: scopes and name, as GTKWave has it
+    code: bytes  #: what its values are written under
+    path: str  #: scopes, name and range, as GTKWave has them
+    is_text: bool
 
 
-class Moment(NamedTuple):
-    """The middle of a clock cycle."""
+class Timeline(NamedTuple):
+    """When things happen, in the VCD's unit of time."""
 
-    time: int  #: in the VCD's unit
-    step_exception: bool
+    cycles: list[int]  #: the middle of each of `Testbench.cycles`
+    step_exception: int  #: the first cycle with one; 0 if there is none
+    end: int
 
 
 def path(directory: Path, case: str, simulator: str, seed: int) -> Path:
@@ -110,15 +127,144 @@ def path(directory: Path, case: str, simulator: str, seed: int) -> Path:
 
 
 def write_save_file(vcd: Path, simulator: str, mismatch: int | None) -> Path:
-    """Write the GTKWave save file beside a VCD, and return its path.
+    """Write the GTKWave save file beside a VCD; returns its path.
 
-    The marker is at the cycle `mismatch` of `Testbench.cycles`; without one, at the first step
-    exception; without that, at the first cycle.
+    The marker is in the cycle `mismatch` of `Testbench.cycles`; without one, in that of the first
+    step exception; without that, in the first. Raises OSError.
     """
-    with vcd.open("rb") as file:
-        variables = _declarations(file)
-        cycles = list(_cycles(file, variables, mismatch))
+    with vcd.open("rb") as dump:
+        variables = _declarations(dump)
+        timeline = _timeline(dump, variables)
     save_file = vcd.with_suffix(".gtkw")
     with writing(save_file) as file:
-        pass
+        save = GTKWSave(file)
+        save.comment(f"{vcd.stem}, on {simulator}")
+        # Both by name alone, so that GTKWave looks for the one where the other is.
+        save.dumpfile(vcd.name, abspath=False)
+        save.savefile(save_file.name, abspath=False)
+        _write_view(save, timeline, mismatch)
+        for name, signals in GROUPS.items():
+            with save.group(name, closed=name in CLOSED):
+                for signal in signals:
+                    _write_signal(save, variables, signal)
     return save_file
+
+
+# The save file
+
+
+def _write_view(save: GTKWSave, timeline: Timeline, mismatch: int | None) -> None:
+    """The window, and what it shows first."""
+    save.size(*WINDOW)
+    save.sst_expanded(False)
+    save.signals_width(NAMES_WIDTH)
+    cycles = timeline.cycles
+    if len(cycles) < 2:  # the test broke off before anything happened
+        return
+    at = timeline.step_exception if mismatch is None else min(mismatch, len(cycles) - 1)
+    period = cycles[1] - cycles[0]
+    # GTKWave ignores a start from which the window would reach beyond the end.
+    last_start = timeline.end - period * WAVES_WIDTH // CYCLE_WIDTH
+    save.timestart(max(0, min(cycles[at] - CYCLES_BEFORE * period, last_start)))
+    # At zoom 0, 200 pixels are a unit of time; one less doubles that.
+    save.zoom_markers(-math.log2(200 * period / CYCLE_WIDTH), cycles[at])
+
+
+def _write_signal(save: GTKWSave, variables: Mapping[str, Variable], signal: str) -> None:
+    """A line of the wave window, if the VCD has the signal."""
+    port, _, field = signal.partition(".")
+    variable = _variable(variables, port)
+    if variable is None:
+        return
+    label, name = _label(signal), variable.path
+    if field:
+        bits = _bits(variable, PORTS[port].shape[field])
+        name = bits[0] if len(bits) == 1 else f"#{{{label}}} {' '.join(bits)}"
+    save.trace(
+        name, alias=label, color=COLOURS.get(signal), datafmt="ascii" if variable.is_text else "hex"
+    )
+
+
+def _label(signal: str) -> str:
+    """How a signal is shown. GTKWave would drop what is before a dot."""
+    for prefix in ("event__", "choice__", "controls__"):
+        signal = signal.removeprefix(prefix)
+    return signal.replace("__", " ").replace(".", ":")
+
+
+def _bits(variable: Variable, field: Field) -> list[str]:
+    """The bits of a field as GTKWave has them: numbered from the left of a 64-bit register."""
+    first = 64 - field.offset - field.width
+    return [f"({bit}){variable.path}" for bit in range(first, first + field.width)]
+
+
+# The VCD. Not with pyvcd's reader: it stops at Amaranth's name of a nameless signal, "$signal".
+
+_SCOPE = re.compile(r"\$scope \w+ (\S+) \$end")
+_VAR = re.compile(r"\$var (\w+) +(\d+) (\S+) (\S+?) ?(\[\d+:\d+\])? \$end")
+
+
+def _declarations(dump: IO[bytes]) -> dict[str, Variable]:
+    """Reads the header: name to variable. The first scope that declares a name is the outermost."""
+    variables: dict[str, Variable] = {}
+    scopes: list[str] = []
+    for line in dump:
+        text = line.decode("ascii").strip()
+        if scope := _SCOPE.match(text):
+            scopes.append(scope[1])
+        elif text.startswith("$upscope"):
+            scopes.pop()
+        elif text.startswith("$enddefinitions"):
+            break
+        elif var := _VAR.match(text):
+            kind, width, code, name, declared = var.groups()
+            path = ".".join([*scopes, name]) + _range(kind, int(width), declared)
+            is_text = kind == "string" or name.endswith(TEXT)
+            variables.setdefault(name, Variable(code.encode(), path, is_text))
+    return variables
+
+
+def _range(kind: str, width: int, declared: str | None) -> str:
+    """What GTKWave puts after a variable's name. All vectors here end at bit 0."""
+    if kind == "string" or (width == 1 and not declared):
+        return ""
+    return f"[{width - 1}:0]" if width > 1 else "[0]"
+
+
+def _variable(variables: Mapping[str, Variable], port: str) -> Variable | None:
+    """A port's variable: the one with its value as text, if there is one."""
+    # Names in `tb.sims.cocotb_sim`, and Amaranth's.
+    prefixes = ("row_", "trace__") if port in ROW else ("stimulus_", "")
+    names = [prefix + port + suffix for suffix in (TEXT, "") for prefix in prefixes]
+    return next((variables[name] for name in names if name in variables), None)
+
+
+def _timeline(dump: IO[bytes], variables: Mapping[str, Variable]) -> Timeline:
+    """Reads the values.
+
+    All simulators drive and sample after a rising edge, and the values stay until the next: they
+    are there at the falling edge in any case. The first cycle is the one that follows the reset:
+    with `tb.sims.pysim`, which resets until the first rising edge, at half a period, the cycle n
+    has its middle at n + 1 periods.
+    """
+    watched = {
+        variable.code: port
+        for port in ("clk", "reset", "valid", "step_exception")
+        if (variable := _variable(variables, port))
+    }
+    high = dict.fromkeys(watched.values(), False)
+    cycles: list[int] = []
+    stepped: list[int] = []
+    now = 0
+    for line in dump:
+        if line.startswith(b"#"):
+            now = int(line[1:])
+        elif port := watched.get(line[1:].rstrip()):
+            if port == "reset":
+                cycles.clear()
+            elif port == "clk" and high["clk"]:
+                if high["valid"] and high["step_exception"]:
+                    stepped.append(len(cycles))
+                cycles.append(now)
+            high[port] = line.startswith(b"1")
+    return Timeline(cycles, next(iter(stepped), 0), now)

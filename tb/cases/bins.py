@@ -12,4 +12,4 @@ async def every_legal_bin(tb: Testbench) -> None:
     for line in coverage.witnesses().values():
         state, given = columns_of(line)
         await tb.start(**state)
-        await tb.do(Event(given.pop("event")), **given)
+        await tb.do(Event(given.pop("event")), None, **given)

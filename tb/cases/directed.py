@@ -22,7 +22,7 @@ from model.arch import (
     StepState,
 )
 from tb.cases import case
-from tb.testbench import CONTROLS, DEFAULTS, Testbench
+from tb.testbench import Testbench
 
 Columns = dict[str, int]
 
@@ -1127,7 +1127,6 @@ async def returning_with_ss_1_after_the_step_runs_a_second_instruction(tb: Testb
 @case("hw.step: reset")
 async def reset_state(tb: Testbench) -> None:
     """After reset the PE is at EL3, debug exceptions masked, nothing stepped."""
-    tb.change(**{name: DEFAULTS[name] for name in (*CONTROLS, "halted")})
     await tb.idle()
     row = tb.cycles[-1].row
     tb.expect(row, valid=0, el=EL3, nrw=0, d=1, ss=0, il=0, mdscr_el1=0, mdscr_el1_written=0)

@@ -108,7 +108,7 @@ async def _instructions(tb: Testbench, entry: Entry) -> None:
         if event is not Event.ERET:
             # Whether the write is seen at once or at the exception return must make no difference.
             seen = tb.rng.getrandbits(1)
-            await tb.do(event, pc=retired.pc, mdscr_seen=seen, **written)
+            await tb.do(event, None, pc=retired.pc, mdscr_seen=seen, **written)
 
 
 async def _run_guest(tb: Testbench) -> tuple[int, SimpleNamespace | None]:

@@ -10,16 +10,16 @@ _STAY = 7  #: events, on average, before the PE is put somewhere else
 
 async def _sequence(tb: Testbench, idle: float, changes: float) -> None:
     """Random events; `idle` and `changes` are the chances of an idle cycle and of a change."""
+    await tb.start(**stimulus.start(tb.rng))
     for _ in range(EVENTS):
-        if not tb.cycles or tb.rng.random() < 1 / _STAY:
-            await tb.start(**stimulus.start(tb.rng))
         if tb.rng.random() < changes:
             stimulus.change(tb.rng, tb)
         if tb.rng.random() < idle:
             await tb.idle()
         stimulus.halt(tb.rng, tb)
         kind, columns = stimulus.event(tb.rng, tb)
-        await tb.do(kind, **columns)
+        move = stimulus.start(tb.rng) if tb.rng.random() < 1 / _STAY else None
+        await tb.do(kind, move, **columns)
 
 
 @case("D2.12", random=True)

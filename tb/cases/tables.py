@@ -27,7 +27,7 @@ async def _table(tb: Testbench, table: str) -> None:
     for at in _draw(said, tb.rng):
         state, given = columns_of(said.lines, at)
         await tb.start(**state)
-        row = await tb.do(Event(given.pop("event")), **given)
+        row = await tb.do(Event(given.pop("event")), None, **given)
         expected = {name: int(values[at]) for name, values in said.expected.items()}
         tb.expect(row, **{name: value for name, value in expected.items() if value >= 0})
 

