@@ -22,7 +22,7 @@ def stimulus(lines: Lines) -> list[int]:
     pe, given = lines.pe, lines.given
     happen = {CONTROLS[name]: getattr(pe, name) for name in CONTROLS}
     happen |= {EVENT[name]: getattr(given, name) for name in EVENT if hasattr(given, name)}
-    happen |= {"halted": pe.halted, "event__valid": np.ones_like(pe.d)}
+    happen["event__valid"] = np.ones_like(pe.d)
     for name, (write, data) in WRITES.items():
         happen |= {
             write: getattr(given, name),

@@ -21,7 +21,7 @@ from tb.scoreboard import Cycle
 #: every input column's default, as the vector file has it
 DEFAULTS = {column.name: column.default or 0 for column in COLUMNS}
 
-#: column names to the harness's ports
+#: column names to the harness's ports: control registers, what is implemented, `halted`
 CONTROLS = {
     name: port for port in STIMULUS if (name := port.removeprefix("controls__")) in DEFAULTS
 }
@@ -75,7 +75,7 @@ class Testbench:
     def __init__(self, simulator: Simulator, name: str, seed: int):
         self.rng = random.Random(f"{name} {seed}")
         self.cycles: list[Cycle] = []
-        self.controls = {name: DEFAULTS[name] for name in (*CONTROLS, "halted")}
+        self.controls = {name: DEFAULTS[name] for name in CONTROLS}
         self.remarks: list[str] = []  #: printed when the test fails
         self._simulator = simulator
         self._pc = 0
@@ -141,8 +141,7 @@ class Testbench:
         self, ports: dict[str, int], given: dict[str, int] | None, state: dict[str, int] | None
     ) -> SimpleNamespace:
         """One cycle with an event or none, at the end of which a state may be loaded."""
-        ports = CHOICES | ports | {"halted": self.controls["halted"]}
-        ports |= {port: self.controls[name] for name, port in CONTROLS.items()}
+        ports = CHOICES | ports | {port: self.controls[name] for name, port in CONTROLS.items()}
         if state:
             ports |= {"load__enable": 1} | {port: state[name] for name, port in LOAD.items()}
         word = await self._simulator.cycle(pack(STIMULUS, ports))
@@ -156,11 +155,11 @@ def _split(columns: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
     unknown = columns.keys() - DEFAULTS.keys() - {"nrw", "mdscr_el1_written"}
     if unknown:
         raise TypeError(f"no such column: {', '.join(sorted(unknown))}")
-    values = DEFAULTS | columns
+    values = {**DEFAULTS, **columns}
     widths = (values["el1_aarch32"], values["el1_aarch32"], values["el2_aarch32"], 0)
     values.setdefault("nrw", widths[values["el"]])
     values.setdefault("mdscr_el1_written", values["mdscr_el1"])
-    controls = {name: int(values[name]) for name in (*CONTROLS, "halted")}
+    controls = {name: int(values[name]) for name in CONTROLS}
     return controls, {name: int(values[name]) for name in LOAD}
 
 

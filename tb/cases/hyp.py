@@ -15,7 +15,7 @@ from model.arch import EL, MDSCR_EL1, Event, Mode, SPSR_ELx, StepState
 from model.hyp import sequences
 from model.hyp.assemble import NAMES
 from model.hyp.check import SETUP, check
-from model.hyp.entry import Entry, run_entry
+from model.hyp.entry import TEXT, Entry, run_entry
 from model.hyp.words import Sequence
 from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP
 from model.kvm.vcpu import Vcpu, set_guest_debug
@@ -97,7 +97,8 @@ async def _enter(tb: Testbench, sequence: Sequence, situation: Situation) -> Non
     entry = run_entry(sequence, vcpu, seed=tb.rng.getrandbits(32))
     await tb.start(el=EL.EL2, d=1, mdscr_el1=vcpu.mdscr_el1, mdcr_el2=vcpu.mdcr_el2)
     await _instructions(tb, entry)
-    await tb.do(Event.ERET, spsr=entry.spsr)
+    end = entry.retired[-1].next_pc if entry.retired else TEXT
+    await tb.do(Event.ERET, pc=end, spsr=entry.spsr)
 
 
 async def _instructions(tb: Testbench, entry: Entry) -> None:

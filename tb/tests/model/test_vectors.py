@@ -491,4 +491,4 @@ def test_memory_stays_flat(files):
 
 
 def test_cells_come_back_as_they_came_quotes_too(files):
-    assert files.answers('event,"el"\n"execute","2"\n').splitlines()[1].startswith('"execute","2",')
+    assert files.lines('event,"el"\n"execute","2"\n')[1].startswith('"execute","2",')
