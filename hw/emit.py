@@ -5,15 +5,15 @@ the exit status is 2 all the same.
 """
 
 import argparse
-import contextlib
 import json
 import os
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from amaranth.back import rtlil as amaranth_rtlil
 from amaranth.back.verilog import YosysError, find_yosys
@@ -25,6 +25,20 @@ NAME = "step_unit"  #: of the module
 
 #: What Amaranth and Yosys note for themselves. The names of enumerations' members stay.
 INTERNAL = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding", "full_case")
+
+
+#: Yosys script that counts the cells of design.il, before and after mapping.
+COUNT = """
+read_rtlil design.il
+hierarchy -top {name}
+proc
+flatten -noscopeinfo
+opt
+tee -q -o generic.json stat -json
+synth -flatten -lut 4
+tee -q -o mapped.json stat -json
+"""
+RUN_SCRIPT = "from pyosys import libyosys as y; y.run_pass('script script', y.Design())"
 
 
 class EmitError(Exception):
@@ -78,45 +92,23 @@ def _run_yosys(text: str, *commands: str) -> str:
 
 def size(text: str, name: str) -> Size:
     """Count what RTLIL with the top module `name` takes. Raises EmitError."""
-    try:
-        from pyosys import libyosys
-    except ImportError:
-        raise EmitError("not counted: pyosys is not installed (pip install pyosys)") from None
-    with tempfile.TemporaryDirectory() as directory, _no_standard_output():
-        source, counts = Path(directory, "design.il"), Path(directory, "counts.json")
-        source.write_text(text)
-        design = libyosys.Design()
-
-        def run(*commands: str) -> dict[str, Any]:
-            for command in (*commands, f"tee -q -o {counts} stat -json"):
-                libyosys.run_pass(command, design)
-            libyosys.log_flush()
-            return json.loads(counts.read_text())["design"]
-
-        generic = run(
-            f"read_rtlil {source}",
-            f"hierarchy -top {name}",
-            "proc",
-            "flatten -noscopeinfo",
-            "opt",
+    if not find_spec("pyosys"):
+        raise EmitError("not counted: pyosys is not installed (pip install pyosys)")
+    with tempfile.TemporaryDirectory() as directory:
+        place = Path(directory)
+        (place / "design.il").write_text(text)
+        (place / "script").write_text(COUNT.format(name=name))
+        # In a process of its own: in a second run in one process, Yosys maps a little differently.
+        command = [sys.executable, "-c", RUN_SCRIPT]
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise EmitError(f"not counted: Yosys: {' '.join(done.stderr.split())}")
+        generic, mapped = (
+            json.loads((place / counts).read_text())["design"]["num_cells_by_type"]
+            for counts in ("generic.json", "mapped.json")
         )
-        mapped = run("synth -flatten -lut 4")["num_cells_by_type"]
     flip_flops = sum(count for cell, count in mapped.items() if "FF" in cell)
-    return Size(generic["num_cells"], mapped.get("$lut", 0), flip_flops)
-
-
-@contextlib.contextmanager
-def _no_standard_output() -> Iterator[None]:
-    """Send file descriptor 1 nowhere: what is not written by Python, too, goes there."""
-    sys.stdout.flush()
-    with open(os.devnull, "wb") as nowhere:
-        terminal = os.dup(1)
-        os.dup2(nowhere.fileno(), 1)
-        try:
-            yield
-        finally:
-            os.dup2(terminal, 1)
-            os.close(terminal)
+    return Size(sum(generic.values()), mapped.get("$lut", 0), flip_flops)
 
 
 def _write(path: Path, text: str) -> None:

@@ -198,7 +198,9 @@ def _bits(variable: Variable, field: Field) -> list[str]:
     return [f"({bit}){variable.path}" for bit in range(first, first + field.width)]
 
 
-# The VCD. Not with pyvcd's reader: it stops at Amaranth's name of a nameless signal, "$signal".
+# The VCD. pyvcd's reader stops at a name that starts with "$": Amaranth's of a nameless signal,
+# "$signal", and Verilator's outermost scope, "$rootio". All simulators write a line for each
+# declaration, time and value.
 
 _SCOPE = re.compile(r"\$scope \w+ (\S+) \$end")
 _VAR = re.compile(r"\$var (\w+) +(\d+) (\S+) (\S+?) ?(\[\d+:\d+\])? \$end")
@@ -218,9 +220,9 @@ def _declarations(dump: IO[bytes]) -> dict[str, Variable]:
             break
         elif var := _VAR.match(text):
             kind, width, code, name, declared = var.groups()
-            path = ".".join([*scopes, name]) + _range(kind, int(width), declared)
+            in_full = ".".join([*scopes, name]) + _range(kind, int(width), declared)
             is_text = kind == "string" or name.endswith(TEXT)
-            variables.setdefault(name, Variable(code.encode(), path, is_text))
+            variables.setdefault(name, Variable(code.encode(), in_full, is_text))
     return variables
 
 
@@ -242,10 +244,10 @@ def _variable(variables: Mapping[str, Variable], port: str) -> Variable | None:
 def _timeline(dump: IO[bytes], variables: Mapping[str, Variable]) -> Timeline:
     """Reads the values.
 
-    All simulators drive and sample after a rising edge, and the values stay until the next: they
-    are there at the falling edge in any case. The first cycle is the one that follows the reset:
-    with `tb.sims.pysim`, which resets until the first rising edge, at half a period, the cycle n
-    has its middle at n + 1 periods.
+    An adapter drives and samples after a rising edge, and the values stay until the next: at the
+    falling edge between, all are as they were sampled. The first cycle is the one after the reset.
+    The adapters reset until the first rising edge, at half a period, so that the middle of the
+    cycle n is at n + 1 periods.
     """
     watched = {
         variable.code: port

@@ -45,6 +45,7 @@ async def run_task(dut: Any) -> None:
     dut.rst.value = 0
     dut.reset.value = 0
     Clock(dut.clk, PERIOD, unit="ns").start(start_high=False)  # the first edge ends the first cycle
+    outcome: tuple[Any, Exception | None]
     try:
         outcome = (await task(Adapter(dut)), None)
     except Exception as error:

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,6 +60,9 @@ class CocotbSimulator:
         for program, package in self.programs.items():
             if not shutil.which(program):
                 return f"{program} is not installed (apt-get install {package})"
+        # The simulator loads Python as a library, which Debian has in a package of its own.
+        if not import_module("find_libpython").find_libpython():
+            return "libpython is not installed (apt-get install libpython3-dev)"
         return None
 
     def run(self, task: Task, waves: Path | None = None) -> Any:
@@ -176,8 +180,7 @@ class CocotbSimulator:
                 results_xml=str(directory / "results.xml"),
                 plusargs=dump,
                 waves=top == VIEW,
-                # Without pytest's rewriting of assertions, which cocotb would start, and which takes
-                # longer than most runs.
+                # Rewriting assertions, as cocotb would have pytest do, takes longer than most runs.
                 extra_env={RUN: str(directory), "COCOTB_REWRITE_ASSERTION_FILES": ""},
                 log_file=directory / LOG,
             )
