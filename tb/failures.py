@@ -23,8 +23,10 @@ def failure(tb: Testbench, error: Failure) -> str:
     """The test's own sentence, the events that led there, and what else it had to say."""
     try:
         scoreboard.check(tb.cycles)
-    except scoreboard.Mismatch as parted:
+    except Mismatch as parted:
         return "\n".join([str(error), mismatch(tb, parted)])
+    except ValueError:  # nothing has happened yet: there is nothing to compare
+        pass
     return "\n".join([str(error), *_before(tb.cycles, len(tb.cycles)), *tb.remarks])
 
 

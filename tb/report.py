@@ -25,7 +25,9 @@ class Report:
     results: list[Result] = field(default_factory=list)
     not_run: list[tuple[str, str]] = field(default_factory=list)  #: (name, reason)
     seconds: float = 0.0
+    total: int = 0  #: tests that were to run
     whole: bool = True  #: every case was selected: a hole in the coverage means something
+    interrupted: bool = False  #: by Ctrl-C, before all had run
 
     @property
     def counts(self) -> Counts:
@@ -44,8 +46,8 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Something ran, nothing failed, and nothing happened that cannot."""
-        return bool(self.results) and not self.bad and not self.illegal
+        """All ran, nothing failed, and nothing happened that cannot."""
+        return bool(self.results) and not (self.interrupted or self.bad or self.illegal)
 
 
 # On the terminal
@@ -99,13 +101,13 @@ def print_failure(console: Console, result: Result, hyp: str | None) -> None:
 def print_summary(console: Console, report: Report, verbose: bool) -> None:
     """What was not run, the holes in the coverage, and, last, the verdict."""
     for name, reason in report.not_run:
-        console.print(f"not run: {name}: {reason}")
+        console.print(f"not run: {name}: {reason}", markup=False)
     holes = coverage.holes(report.counts)
     if holes and (report.whole or verbose):
         shown = holes if verbose else holes[:10]
         console.print(f"coverage: {len(holes)} legal bins were not hit:")
         for hole in shown:
-            console.print(f"  {hole}")
+            console.print(f"  {hole}", markup=False)
         if len(holes) > len(shown):
             console.print(f"  ... and {len(holes) - len(shown)} more (-v lists all)")
     for bin_name in report.illegal:
@@ -122,6 +124,8 @@ def verdict(report: Report) -> str:
         f"{sum(result.cycles for result in report.results):,} cycles, "
         f"coverage {hit}/{legal} bins, seed {report.seed}, {report.seconds:.1f} s"
     )
+    if report.interrupted:
+        return f"[bold red]INTERRUPTED[/]: {total} of {report.total} tests, {bad} failed, {figures}"
     if report.passed:
         return f"[bold green]PASS[/]: {total} tests, {figures}"
     if bad:
@@ -132,12 +136,18 @@ def verdict(report: Report) -> str:
 # Files
 
 
+def _verdict_word(report: Report) -> str:
+    if report.interrupted:
+        return "interrupted"
+    return "pass" if report.passed else "fail"
+
+
 def write_json(path: Path, report: Report) -> None:
     """`verdict`, `tests`, `not_run`, `coverage` as one JSON object. Raises OSError."""
     holes = coverage.holes(report.counts)
     legal = int(coverage.legal().sum())
     content: dict[str, Any] = {
-        "verdict": "pass" if report.passed else "fail",
+        "verdict": _verdict_word(report),
         "tests": [
             {
                 "name": result.name,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
+from rich.markup import escape
 
 from model import vectors
 from model.a64 import A64Error
@@ -149,6 +150,10 @@ def _units(options: argparse.Namespace, names: list[str], simulators: list[str])
 
 def run_tests(options: argparse.Namespace, console: Console) -> int:
     """Run what the options select; print, write, return the exit code."""
+    if options.output is not None:
+        raise UsageError("-o OUT goes with --vectors IN")
+    if options.hyp == "":
+        raise UsageError("--hyp needs the name of a file")
     work.load_cases(options.hyp)
     names = [hyp.USER] if options.hyp and not options.patterns else select(options.patterns)
     if options.list:
@@ -161,23 +166,20 @@ def run_tests(options: argparse.Namespace, console: Console) -> int:
     simulators = _simulators(options.sim, found.not_run)
     units = _units(options, names, simulators)
     coverage.legal()  # before the workers start, so that they inherit it
+    found.total = sum(len(unit.jobs) for unit in units)
     start = time.perf_counter()
-    interrupted = False
     try:
         _run_units(units, options, console, found)
     except KeyboardInterrupt:
-        interrupted = True
+        found.interrupted = True
     found.seconds = time.perf_counter() - start
     found.results = report.by_name(found.results)
     if options.json:
         report.write_json(options.json, found)
     if options.junit:
         report.write_junit(options.junit, found)
-    if interrupted:
-        total = sum(len(unit.jobs) for unit in units)
-        console.print(f"interrupted: {len(found.results)} of {total} tests had run")
     report.print_summary(console, found, options.verbose)
-    if interrupted:
+    if found.interrupted:
         return COULD_NOT_RUN
     return PASS if found.passed else MISMATCH
 
@@ -192,8 +194,7 @@ def _check_writable(*paths: Path | None) -> None:
 def _run_units(
     units: list[Unit], options: argparse.Namespace, console: Console, found: Report
 ) -> None:
-    total = sum(len(unit.jobs) for unit in units)
-    with report.progress(console, total) as bar:
+    with report.progress(console, found.total) as bar:
         workers = min(options.j, len(units))
         for _, results in runner.over_processes(work.run_unit, units, workers):
             for result in results:
@@ -227,8 +228,8 @@ def run_vectors(options: argparse.Namespace, console: Console) -> int:
     """The hardware's answers to a vector file, each held against the model's."""
     if options.output is None:
         raise UsageError("--vectors needs -o OUT, the file for the answers")
-    if options.patterns or options.hyp or options.list:
-        raise UsageError("--vectors runs a file; leave out the tests, -l and --hyp")
+    if options.patterns or options.hyp or options.list or options.json or options.junit:
+        raise UsageError("--vectors runs a file: leave out tests, -l, --hyp, --json and --junit")
     simulator = work.SIMULATORS[0] if options.sim == "all" else options.sim
     _simulators(simulator, [])
     wrong: list[str] = []
@@ -238,7 +239,7 @@ def run_vectors(options: argparse.Namespace, console: Console) -> int:
     seconds = time.perf_counter() - start
     for line in wrong[:10]:
         console.print(line, markup=False)
-    figures = f"{count:,} lines on {simulator}, {seconds:.1f} s: {options.output}"
+    figures = f"{count:,} lines on {simulator}, {seconds:.1f} s: {escape(str(options.output))}"
     if wrong:
         console.print(f"[bold red]FAIL[/]: {len(wrong)} differences from the model, {figures}")
         return MISMATCH
@@ -263,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     # -w takes a value only with "=": what follows it is a test.
-    options = parser().parse_args(["-w=all" if word == "-w" else word for word in words])
+    options = parser().parse_intermixed_args(["-w=all" if word == "-w" else word for word in words])
     console = Console(highlight=False, soft_wrap=True)
     try:
         return run_vectors(options, console) if options.vectors else run_tests(options, console)

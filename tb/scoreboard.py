@@ -103,6 +103,7 @@ def check(cycles: Sequence[Cycle]) -> Checked:
     expected = {name: (getattr(effect, name), always) for name in DERIVED}
     expected |= {name: (getattr(effect, name), happens) for name in EFFECT}
     expected |= _outputs(pe, given, effect) | {"valid": (happens, always)}
+    expected |= {name: (_given(cycles, name), happens) for name in ("event", "pc")}
     expected |= _state_before(cycles, happens, pe, effect)
     seen = {name: _column(cycles, name) for name in expected}
     wrong = {n: (seen[n] != values) & where for n, (values, where) in expected.items()}
@@ -123,6 +124,10 @@ def check(cycles: Sequence[Cycle]) -> Checked:
 def _where(part: Any, mask: Any) -> Any:
     names = part.__dataclass_fields__
     return replace(part, **{name: getattr(part, name)[mask] for name in names})
+
+
+def _given(cycles: Sequence[Cycle], name: str) -> Any:
+    return np.array([(cycle.given or {}).get(name, 0) for cycle in cycles], dtype=np.uint64)
 
 
 def _column(cycles: Sequence[Cycle], name: str) -> Any:
@@ -179,8 +184,5 @@ def _state_before(
     for name in STATE:
         next_value = np.where(happens, getattr(made, name), getattr(pe, name)).astype(np.uint64)
         next_value[loaded] = [load[name] for load in loads if load is not None]
-        result[name] = (
-            np.concatenate([[0], next_value[:-1]]),
-            np.concatenate([[False], known[:-1]]),
-        )
+        result[name] = (_shift(next_value), _shift(known))
     return result

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from itertools import product
 from types import SimpleNamespace
 
+from model.a64 import A64Error
+from model.a64.decode import UndefinedWord
 from model.a64.interpreter import step
 from model.a64.state import State
 from model.arch import EL, MDSCR_EL1, Event, Mode, SPSR_ELx, StepState
-from model.hyp import sequences
+from model.hyp import SequenceError, sequences
 from model.hyp.assemble import NAMES
 from model.hyp.check import SETUP, check
 from model.hyp.entry import TEXT, Entry, run_entry
@@ -94,7 +96,10 @@ async def _enter(tb: Testbench, sequence: Sequence, situation: Situation) -> Non
     setup = SETUP.get(sequence.name)
     if setup:
         setup(vcpu)
-    entry = run_entry(sequence, vcpu, seed=tb.rng.getrandbits(32))
+    try:
+        entry = run_entry(sequence, vcpu, seed=tb.rng.getrandbits(32))
+    except A64Error as error:
+        raise Failure(f"{situation}: {error}") from None
     await tb.start(el=EL.EL2, d=1, mdscr_el1=vcpu.mdscr_el1, mdcr_el2=vcpu.mdcr_el2)
     await _instructions(tb, entry)
     end = entry.retired[-1].next_pc if entry.retired else TEXT
@@ -171,12 +176,12 @@ def _register() -> None:
 
 
 def register_user(path: str) -> None:
-    """Add the case USER, the user's own sequence. SequenceError if the file cannot be used.
-
-    A word that the interpreter does not know is raised here (A64Error), before anything is run.
-    """
+    """Add the case USER, the user's own sequence. SequenceError if the file cannot be used."""
     sequence = sequences.load(path)
-    check(sequence, values=0)
+    try:
+        check(sequence, values=0)
+    except UndefinedWord as error:
+        raise SequenceError(f"{path}: {error}") from None
 
     async def body(tb: Testbench) -> None:
         await run_sequence(tb, sequence)
