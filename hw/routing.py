@@ -38,12 +38,14 @@ class ControlDecoder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         c, e = self.controls, self.effective
+        ns = c.scr_el3.NS | ~c.have_el3
+        secure_el2 = c.have_sel2 & c.scr_el3.EEL2
         m.d.comb += [
             e.have_el2.eq(c.have_el2),
             e.have_el3.eq(c.have_el3),
-            e.ns.eq(c.scr_el3.NS | ~c.have_el3),
-            e.secure_el2.eq(c.have_sel2 & c.scr_el3.EEL2),
-            e.el2_enabled.eq(c.have_el2 & (e.ns | e.secure_el2)),
+            e.ns.eq(ns),
+            e.secure_el2.eq(secure_el2),
+            e.el2_enabled.eq(c.have_el2 & (ns | secure_el2)),
             e.el1_aarch32.eq(c.el1_aarch32),
             e.el2_aarch32.eq(c.el2_aarch32),
             e.tge.eq(c.hcr_el2.TGE),

@@ -6,7 +6,6 @@ one after the other, and each line gives the median of the rounds with the lowes
 
 import argparse
 import json
-import random
 import statistics
 import sys
 import time
@@ -21,32 +20,14 @@ from model.columns import COLUMNS, Kind, Lines, to_lines
 from model.files import writing
 from model.machine import PE, derive, take
 from tb import work
-from tb.harness import STIMULUS, width
+from tb.lines import TimedDrive
 from tb.sims import SimulatorError
-from tb.testbench import Simulator
 
 ROUNDS = 5
 CYCLES = 4000  #: of a simulator in one round
 STATES = 1 << 15  #: of an array: its intermediate results stay in the cache
 ARRAYS = 20  #: evaluated in one round
 SINGLES = 300  #: states evaluated one at a time in one round
-
-
-@dataclass(frozen=True, slots=True)
-class TimedDrive:
-    """Task: drive random words, and give the cycles a second without the simulator's start."""
-
-    cycles: int
-
-    async def __call__(self, simulator: Simulator) -> float:
-        """Cycles a second."""
-        rng = random.Random(1)
-        words = [rng.getrandbits(width(STIMULUS)) for _ in range(self.cycles)]
-        await simulator.reset()
-        start = time.perf_counter()
-        for word in words:
-            await simulator.cycle(word)
-        return self.cycles / (time.perf_counter() - start)
 
 
 def _random_lines(count: int) -> Lines:

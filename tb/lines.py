@@ -3,6 +3,8 @@
 The state of a line is loaded at the edge that ends the line before it.
 """
 
+import random
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +15,7 @@ from model.columns import Lines
 from model.vectors import Chunk, Outputs, expected
 from tb import work
 from tb.failures import value_text
-from tb.harness import ROW, STIMULUS
+from tb.harness import ROW, STIMULUS, width
 from tb.testbench import CONTROLS, EVENT, LOAD, WRITES, Simulator
 
 
@@ -55,6 +57,23 @@ class Drive:
         await simulator.reset()
         rows = [await simulator.cycle(word) for word in self.words]
         return rows[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class TimedDrive:
+    """Runs random words; gives the cycles a second, without the simulator's start."""
+
+    cycles: int
+
+    async def __call__(self, simulator: Simulator) -> float:
+        """Cycles a second."""
+        rng = random.Random(1)
+        words = [rng.getrandbits(width(STIMULUS)) for _ in range(self.cycles)]
+        await simulator.reset()
+        start = time.perf_counter()
+        for word in words:
+            await simulator.cycle(word)
+        return self.cycles / (time.perf_counter() - start)
 
 
 def outputs(rows: Sequence[int]) -> Outputs:
