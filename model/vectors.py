@@ -163,7 +163,8 @@ class VectorFile:
                 found = self._not_comments(file)
                 first = next(found, None)
                 if first is None:
-                    raise VectorError(f"{self.path}: no header line; the first line names the columns")
+                    why = "no header line; the first line names the columns"
+                    raise VectorError(f"{self.path}: {why}")
                 self.header_text, self.header = first.text, first.cells
                 _check_header(first.cells, f"{self.path}:{first.number}")
                 yield from found

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import random
 import re
 import subprocess
 import sys
@@ -52,14 +51,6 @@ OPTIONAL = ("target_el", "d_write", "mdscr_write")
 
 
 # Random states
-
-
-@pytest.fixture
-def seed() -> int:
-    """The seed of a random test: the environment variable SEED, or a new one, printed."""
-    value = int(os.environ.get("SEED", random.SystemRandom().randrange(1 << 32)))
-    print(f"SEED={value}")
-    return value
 
 
 def random_columns(seed: int, size: int) -> tuple[dict[str, Any], dict[str, Any]]:

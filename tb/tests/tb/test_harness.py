@@ -1,0 +1,106 @@
+"""Ports in words: every port has its place, and what is put there arrives."""
+
+import pytest
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.step import StepUnit
+from model.arch import Event, Last
+from tb.harness import ROW, STIMULUS, Harness, pack, unpack, width
+from tb.sims import pysim
+from tb.testbench import CONTROLS, LOAD
+
+
+def ports_of_the_unit():
+    """(name, flow) of each port, of each field of one that is a struct."""
+    for path, member in wiring.Signature(StepUnit.__annotations__).members.flatten():
+        name, fields = "__".join(path), [""]
+        if member.is_signature:
+            continue
+        if isinstance(member.shape, type) and issubclass(member.shape, data.Struct):
+            fields = [f"__{field}" for field, _ in data.Layout.cast(member.shape)]
+        yield from ((name + field, member.flow) for field in fields)
+
+
+def rows_of(words):
+    """The row of each stimulus word, after a reset."""
+
+    async def task(simulator):
+        await simulator.reset()
+        return [unpack(ROW, await simulator.cycle(word)) for word in words]
+
+    return pysim.run(task)
+
+
+@pytest.mark.parametrize("packing", [STIMULUS, ROW], ids=["stimulus", "row"])
+def test_unpack_is_the_inverse_of_pack(packing, rng):
+    for _ in range(300):
+        values = {name: rng.getrandbits(slot.width) for name, slot in packing.items()}
+        word = pack(packing, values)
+        assert word >> width(packing) == 0
+        assert unpack(packing, word) == values
+
+
+def test_a_port_that_is_not_given_is_0():
+    assert unpack(STIMULUS, pack(STIMULUS, {})) == dict.fromkeys(STIMULUS, 0)
+
+
+def test_pack_refuses_a_port_that_is_not_there():
+    with pytest.raises(KeyError, match="bogus"):
+        pack(STIMULUS, {"bogus": 1})
+
+
+@pytest.mark.parametrize("packing", [STIMULUS, ROW], ids=["stimulus", "row"])
+def test_ports_fill_the_word_without_gap_or_overlap(packing):
+    place = 0
+    for slot in packing.values():
+        assert slot.lsb == place
+        place += slot.width
+    assert place == width(packing)
+
+
+def test_every_input_is_in_the_stimulus_and_every_output_in_the_row():
+    ports = dict(ports_of_the_unit())
+    assert set(STIMULUS) == {name for name, flow in ports.items() if flow == In}
+    outputs = {name for name, flow in ports.items() if flow == Out}
+    trace = {name for name in outputs if name.startswith("trace__")}
+    assert len(trace) > 20
+    assert set(ROW) == {name.removeprefix("trace__") for name in trace} | {
+        f"out_{name}" for name in outputs - trace
+    }
+
+
+def test_the_harness_ports_hold_the_words():
+    members = wiring.Signature(Harness.__annotations__).members
+    assert members["stimulus"] == In(width(STIMULUS))
+    assert members["row"] == Out(width(ROW))
+
+
+def test_what_is_loaded_is_in_the_next_row(rng):
+    states = [
+        {name: rng.getrandbits(STIMULUS[port].width) for name, port in LOAD.items()}
+        | {"last": rng.randrange(len(Last))}
+        for _ in range(50)
+    ]
+    words = [
+        pack(STIMULUS, {"load__enable": 1} | {port: state[name] for name, port in LOAD.items()})
+        for state in states
+    ]
+    rows = rows_of([*words, 0])[1:]
+    assert [{name: row[name] for name in LOAD} for row in rows] == states
+
+
+def test_the_event_is_in_its_own_row(rng):
+    pc = rng.getrandbits(64)
+    event = {"event__valid": 1, "event__kind": Event.ISB, "event__pc": pc}
+    rows = rows_of([pack(STIMULUS, event), 0])
+    assert [(row["valid"], row["event"], row["pc"]) for row in rows] == [
+        (1, Event.ISB, pc),
+        (0,) * 3,
+    ]
+
+
+def test_each_control_of_the_testbench_is_a_port_of_its_own():
+    assert len(set(CONTROLS.values())) == len(CONTROLS)
+    controls = {port for port in STIMULUS if port.startswith("controls__")}
+    assert set(CONTROLS.values()) == controls | {"halted"}

@@ -1,0 +1,598 @@
+"""`python -m tb.run`: what it runs, what it prints, and its exit code."""
+
+import importlib.util
+import json
+import os
+import pty
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from junitparser import JUnitXml
+
+import tb
+from model.arch import Event
+from model.vectors import model_answer
+from model.vectors import run as run_vectors
+from tb import cases, runner, work
+from tb.cases import hyp
+from tb.harness import ROW
+from tb.run import main
+from tb.sims import SimulatorError, pysim
+from tb.testbench import Failure
+
+TREE = Path(tb.__file__).parent.parent
+VECTORS = "el,ss,mdscr_el1,mdcr_el2,event,target_el\n1,1,1,0x100,execute,\n1,0,1,0x100,svc,1\n"
+
+
+async def steps(bench):
+    await bench.start(mdscr_el1=1, mdcr_el2=0x100, ss=1)
+    await bench.do(Event.EXECUTE)
+    await bench.do(Event.EXECUTE)
+
+
+async def draws(bench):
+    await steps(bench)
+
+
+async def fails(bench):
+    await steps(bench)
+    raise Failure("not good enough")
+
+
+async def breaks(bench):
+    await steps(bench)
+    raise RuntimeError("[broken]")
+
+
+async def interrupts(bench):
+    await steps(bench)
+    raise KeyboardInterrupt
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch, tmp_path):
+    """Small cases beside the others; everything generated goes to tmp_path."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE"):
+        monkeypatch.delenv(name, raising=False)
+    cases.load()
+    for body in (steps, draws, fails, breaks, interrupts):
+        case = cases.Case(f"toy.{body.__name__}", body, "a toy", body is draws)
+        monkeypatch.setitem(cases.CASES, case.name, case)
+    # Cases of the project that take long.
+    monkeypatch.setattr(hyp, "VALUES", 100)
+    yield
+    cases.CASES.pop(hyp.USER, None)
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command line in this process: (exit code, lines of output, lines of errors)."""
+
+    def go(*words):
+        code = main(["-j", "1", *map(str, words)])
+        captured = capsys.readouterr()
+        return code, captured.out.splitlines(), captured.err.splitlines()
+
+    return go
+
+
+@pytest.fixture
+def faulty(monkeypatch):
+    """Hardware whose trace says SS = 1 after each event."""
+    cycle = pysim.Adapter.cycle
+
+    async def wrong(self, stimulus):
+        return await cycle(self, stimulus) | 1 << ROW["ss_after"].lsb
+
+    monkeypatch.setattr(pysim.Adapter, "cycle", wrong)
+
+
+def names_run(path="out.json"):
+    return [(test["name"], test["seed"]) for test in json.loads(Path(path).read_text())["tests"]]
+
+
+# Passing and failing
+
+
+def test_a_pass(run):
+    code, out, err = run("toy.steps")
+    assert (code, err) == (0, [])
+    assert len(out) == 2
+    assert out[0].startswith("PASS toy.steps [pysim, seed 1]: 4 cycles, ")
+    assert out[1].startswith("PASS: 1 tests, 4 cycles, coverage ")
+
+
+def test_a_failure_is_told_with_all_that_it_takes_to_look_into_it(run, faulty):
+    code, out, err = run("toy.steps", "--seed", 5)
+    assert (code, err) == (1, [])
+    assert out[0].startswith("FAIL toy.steps [pysim, seed 5]: 4 cycles, ")
+    assert "  cycle 1: the hardware is not as the model says" in out
+    (marked,) = [line for line in out if line.endswith("!!!")]
+    assert marked.split() == ["ss_after", "1", "0", "!!!"]
+    at = out.index("  the events before it:")
+    assert out[at + 1 : at + 3] == [
+        "    cycle 0: start at EL1, PSTATE.D=0 SS=1",
+        "    cycle 1: EL1 0x0 execute; active-not-pending -> active-pending",
+    ]
+    assert "  reproduce: python -m tb.run toy.steps --sim pysim --seed 5 -w" in out
+    stem = "sim_build/waves/toy.steps.pysim.5"
+    assert f"  waveform:  gtkwave {stem}.vcd {stem}.gtkw" in out
+    assert Path(f"{stem}.vcd").stat().st_size > 0
+    assert Path(f"{stem}.gtkw").stat().st_size > 0
+    assert out[-1].startswith("FAIL: 1 of 1 tests, 4 cycles, coverage ")
+
+
+def test_the_command_to_reproduce_fails_in_the_same_way(run, faulty):
+    _, first, _ = run("toy.draws", "--seed", 3, "--seeds", 2)
+    commands = [line for line in first if line.startswith("  reproduce: ")]
+    assert len(commands) == 2
+    words = shlex.split(commands[1].removeprefix("  reproduce: "))
+    assert words[:3] == ["python", "-m", "tb.run"]
+    code, again, _ = run(*words[3:], "--json", "out.json")
+    assert code == 1
+    assert names_run() == [("toy.draws", 4)]
+    assert commands[1] in again
+
+
+def test_a_test_that_breaks_is_no_pass(run):
+    code, out, _ = run("toy.breaks", "toy.steps")
+    assert code == 1
+    assert any(line.startswith("ERROR toy.breaks [pysim, seed 1]: ") for line in out)
+    assert any(line.startswith("  RuntimeError: [broken] (test_run.py:") for line in out)
+    assert out[-1].startswith("FAIL: 1 of 2 tests, ")
+
+
+def test_an_illegal_bin_fails_the_run(run, monkeypatch):
+    monkeypatch.setattr("tb.coverage.illegal_hits", lambda counts: ["transition: never"])
+    code, out, _ = run("toy.steps")
+    assert code == 1
+    assert out[-2] == "illegal: the model never does this: transition: never"
+    assert out[-1].startswith("FAIL: 1 tests passed, but illegal bins were hit, ")
+
+
+def test_processes_and_one_process_give_the_same(run):
+    patterns = ("toy.steps", "toy.draws", "tables.syndrome", "directed.reset_state")
+    for path, workers in (("one.json", 1), ("more.json", 2)):
+        code, _, _ = run(*patterns, "-j", workers, "--seeds", 2, "--json", path)
+        assert code == 0
+    one, more = (json.loads(Path(path).read_text()) for path in ("one.json", "more.json"))
+    for content in (one, more):
+        for test in content["tests"]:
+            del test["seconds"]
+    assert one == more
+    assert len(one["tests"]) == 6
+
+
+# Which tests
+
+
+@pytest.mark.parametrize(
+    ("patterns", "selected"),
+    [
+        (["toy.steps"], ["toy.steps"]),
+        (["steps"], ["toy.steps"]),
+        (["toy.s*", "toy.dra?s"], ["toy.draws", "toy.steps"]),
+        (["toy.steps", "steps", "toy.steps"], ["toy.steps"]),
+        (["reset_state"], ["directed.reset_state"]),
+    ],
+)
+def test_patterns_select_by_name_part_and_glob(run, patterns, selected):
+    assert run(*patterns, "--json", "out.json")[0] == 0
+    assert [name for name, _ in names_run()] == selected
+
+
+def test_patterns_may_stand_on_both_sides_of_an_option(run):
+    assert run("toy.steps", "-w", "toy.draws", "-q", "reset_state", "--json", "out.json")[0] == 0
+    assert [name for name, _ in names_run()] == ["directed.reset_state", "toy.draws", "toy.steps"]
+
+
+def test_a_file_of_cases_is_selected_by_its_name(run):
+    code, out, _ = run("-l", "lockstep", "tables")
+    assert code == 0
+    listed = [line.split()[0] for line in out]
+    assert listed == [n for n in cases.CASES if n.startswith(("lockstep.", "tables."))]
+    assert len(listed) > 3
+
+
+def test_a_part_of_a_word_selects_nothing(run):
+    assert run("step")[0] == 2
+
+
+def test_the_list_has_every_test_and_runs_none(run):
+    code, out, err = run("-l")
+    assert (code, err) == (0, [])
+    assert [line.split()[0] for line in out] == list(cases.CASES)
+    (line,) = [line for line in out if line.startswith("toy.draws ")]
+    assert line.endswith(" a toy (random)")
+    assert not Path("sim_build").exists()
+
+
+def test_random_tests_run_with_every_seed_and_the_others_once(run):
+    assert (
+        run("toy.steps", "toy.draws", "--seed", "0x10", "--seeds", 3, "--json", "out.json")[0] == 0
+    )
+    assert names_run() == [
+        ("toy.draws", 16),
+        ("toy.draws", 17),
+        ("toy.draws", 18),
+        ("toy.steps", 16),
+    ]
+
+
+def test_x_stops_at_the_first_failure(run):
+    tests = ("toy.fails", "toy.breaks", "toy.steps")
+    for options, last in (((), "FAIL: 2 of 3 tests, "), (("-x",), "FAIL: 1 of 2 tests, ")):
+        code, out, _ = run(*tests, *options, "-q")
+        assert code == 1
+        assert out[-1].startswith(last)
+        assert ("ERROR toy.breaks [pysim, seed 1]" in out) is (not options)
+
+
+# What is printed and written
+
+
+def test_q_prints_the_verdict_only_where_all_pass(run):
+    code, out, _ = run("toy.steps", "toy.draws", "-q")
+    assert code == 0
+    assert len(out) == 1
+    assert out[0].startswith("PASS: 2 tests, ")
+
+
+def test_q_prints_failures_too(run):
+    code, out, _ = run("toy.steps", "toy.fails", "-q")
+    assert code == 1
+    assert [line for line in out if line.startswith("PASS")] == []
+    assert "FAIL toy.fails [pysim, seed 1]" in out
+    assert "  not good enough" in out
+    assert out[-1].startswith("FAIL: 1 of 2 tests, ")
+
+
+def test_v_lists_every_hole(run):
+    _, out, _ = run("toy.steps")
+    assert not any(line.startswith("coverage:") for line in out)
+    _, out, _ = run("toy.steps", "-v")
+    (at,) = [at for at, line in enumerate(out) if line.startswith("coverage: ")]
+    assert len(out) - at - 2 == int(out[at].split()[1]) > 100
+
+
+@pytest.mark.parametrize("option", ["-w", "-w=all"])
+def test_w_writes_a_waveform_of_every_test(run, option):
+    code, _, _ = run(option, "toy.steps", "toy.draws")
+    assert code == 0
+    assert sorted(path.name for path in Path("sim_build/waves").iterdir()) == [
+        f"toy.{name}.pysim.1.{ending}" for name in ("draws", "steps") for ending in ("gtkw", "vcd")
+    ]
+
+
+def test_a_pass_leaves_no_waveform_unless_asked(run):
+    assert run("toy.steps", "-w=fail")[0] == 0
+    assert not Path("sim_build").exists()
+
+
+def test_json_and_junit_say_the_same(run):
+    code, _, _ = run("toy.steps", "toy.fails", "--json", "out.json", "--junit", "out.xml")
+    assert code == 1
+    content = json.loads(Path("out.json").read_text())
+    assert content["verdict"] == "fail"
+    assert {test["name"]: test["status"] for test in content["tests"]} == {
+        "toy.fails": "failed",
+        "toy.steps": "passed",
+    }
+    assert content["not_run"] == []
+    xml = JUnitXml.fromfile("out.xml")
+    xml.update_statistics()
+    assert (xml.tests, xml.failures, xml.errors) == (2, 1, 0)
+
+
+def test_a_simulator_that_is_missing_is_not_run_and_said(run, monkeypatch):
+    class Missing:
+        @staticmethod
+        def missing():
+            return "pip install 'softstep[sims]'"
+
+    adapter = work.adapter
+    monkeypatch.setattr(work, "adapter", lambda n: adapter(n) if n == "pysim" else Missing)
+    code, out, _ = run("toy.steps", "--sim", "all", "--json", "out.json")
+    assert code == 0
+    assert f"not run: verilator: {Missing.missing()}" in out
+    not_run = json.loads(Path("out.json").read_text())["not_run"]
+    assert not_run == [{"name": n, "reason": Missing.missing()} for n in ("verilator", "icarus")]
+    code, out, err = run("toy.steps", "--sim", "icarus")
+    assert (code, out, err) == (2, [], [f"error: icarus cannot run: {Missing.missing()}"])
+
+
+def test_every_simulator_runs_every_test(run, monkeypatch):
+    adapter = work.adapter
+    monkeypatch.setattr(work, "adapter", lambda name: adapter("pysim"))
+    code, out, _ = run("steps", "fails", "--sim", "all", "--json", "out.json", "--junit", "out.xml")
+    assert code == 1
+    content = json.loads(Path("out.json").read_text())
+    assert sorted((test["sim"], test["name"], test["status"]) for test in content["tests"]) == [
+        (simulator, f"toy.{name}", status)
+        for simulator in sorted(work.SIMULATORS)
+        for name, status in (("fails", "failed"), ("steps", "passed"))
+    ]
+    assert {suite.name for suite in JUnitXml.fromfile("out.xml")} == set(work.SIMULATORS)
+    assert "  reproduce: python -m tb.run toy.fails --sim icarus --seed 1 -w" in out
+    assert out[-1].startswith("FAIL: 3 of 6 tests, ")
+
+
+def test_colour_is_for_terminals(monkeypatch, capfd):
+    monkeypatch.setenv("TERM", "xterm")
+    assert main(["toy.steps", "-j", "1"]) == 0
+    assert "\x1b" not in capfd.readouterr().out
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert main(["toy.steps", "-j", "1"]) == 0
+        text = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert "\x1b[32mPASS\x1b[0m toy.steps" in text
+    assert "1/1" in text
+
+
+# What cannot be run
+
+ASSEMBLER = shutil.which("aarch64-linux-gnu-gcc") or importlib.util.find_spec("ziglang")
+
+
+def make(name, content):
+    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return name
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("nosuch", "no test matches 'nosuch'; python -m tb.run -l lists them"),
+        ("toy.steps nosuch*", "no test matches 'nosuch*'; python -m tb.run -l lists them"),
+        ("-j 0", "argument -j: '0' is not a whole number from 1 on; "),
+        ("-j 1.5", "argument -j: '1.5' is not a whole number from 1 on; "),
+        ("--seeds -2", "argument --seeds: '-2' is not a whole number from 1 on; "),
+        ("--seed one", "argument --seed: 'one' is not a whole number; "),
+        ("--sim foo", "argument --sim: invalid choice: 'foo' (choose from "),
+        ("-w=some", "argument -w: invalid choice: 'some' (choose from "),
+        ("--bogus", "unrecognized arguments: --bogus; "),
+        ("--json", "argument --json: expected one argument; "),
+        ("toy.steps --json no/x", "no/x: cannot be written; give a file in an existing directory"),
+        ("toy.steps --junit no/x", "no/x: cannot be written; give a file in an existing directory"),
+        ("toy.steps --json .", ".: cannot be written; give a file in an existing directory"),
+        ("--vectors in.csv", "--vectors needs -o OUT, the file for the answers"),
+        ("--vectors no.csv -o x", "no.csv: not a file; --vectors takes a CSV file"),
+        ("--vectors . -o x", ".: not a file; --vectors takes a CSV file"),
+        ("--vectors in.csv -o no/x", "no/x: cannot be written: No such file or directory"),
+        ("--vectors bad.csv -o x", "bad.csv:3: column 'el': '9' is not one of 0, 1, 2, 3"),
+        ("--vectors junk -o x", "junk:1: unknown column"),
+        ("--vectors in.csv -o x steps", "--vectors runs a file: leave out tests, -l, --hyp, "),
+        ("--vectors in.csv -o x --json y", "--vectors runs a file: leave out tests, -l, --hyp, "),
+        ("--vectors in.csv -o x --junit y", "--vectors runs a file: leave out tests, -l, --hyp, "),
+        ("toy.steps -o x", "-o OUT goes with --vectors IN"),
+        ("toy.steps --hyp=", "--hyp needs the name of a file"),
+        ("--hyp no.S", "no.S: no such file, nor one of the sequences here: v1, bic, callout"),
+        ("--hyp .", ".: cannot be read: Is a directory"),
+        ("--hyp empty", "empty: the file is empty: raw A64 code is 4 bytes an instruction"),
+        ("--hyp odd", "odd: a file of raw words has 5 bytes: A64 code is a multiple of 4"),
+        ("--hyp junk", "junk: 0xfffefdfc at 0x40080000 is no instruction that is known here"),
+        (
+            "--hyp undefined",
+            "undefined: 0x00000000 at 0x40080000 is no instruction that is known here",
+        ),
+        ("--hyp elf", "elf: a damaged ELF file: "),
+    ],
+)
+def test_a_user_error_is_one_line(run, capsys, words, said):
+    make("in.csv", VECTORS)
+    make("bad.csv", VECTORS.replace("\n1,0", "\n9,0"))
+    make("junk", bytes(range(252, 256)) * 5)
+    make("odd", b"12345")
+    make("empty", b"")
+    make("undefined", bytes(4))
+    make("elf", b"\x7fELF")
+    try:
+        code, out, err = run(*words.split())
+    except SystemExit as stopped:  # argparse's own
+        captured = capsys.readouterr()
+        code, out, err = stopped.code, captured.out.splitlines(), captured.err.splitlines()
+    assert (code, out) == (2, [])
+    (line,) = err
+    assert line.startswith(f"error: {said}")
+    assert not Path("x").exists()
+
+
+@pytest.mark.skipif(not ASSEMBLER, reason="no A64 assembler")
+def test_a_syntax_error_in_a_source_is_one_line(run):
+    code, out, err = run("--hyp", make("bad.S", "\tmov x1, x2\n\tbogus x1\n"))
+    assert (code, out) == (2, [])
+    (line,) = err
+    assert line.startswith("error: bad.S:2: ")
+
+
+def test_a_file_that_may_not_be_read_is_one_line(run, monkeypatch):
+    path = Path(make("secret", b"1234"))
+
+    def refuse(self, *_, **__):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert run("--hyp", path) == (2, [], ["error: secret: cannot be read: Permission denied"])
+
+
+def test_a_directory_that_cannot_be_made_is_one_line(run):
+    make("sim_build", "a file")
+    code, _, err = run("toy.steps", "-w")
+    assert code == 2
+    (line,) = err
+    assert line.startswith("error: sim_build")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (SimulatorError("icarus: the build failed; see log"), "icarus: the build failed; see log"),
+        (runner.WorkerDied("a worker process was killed"), "a worker process was killed"),
+    ],
+)
+def test_a_simulator_that_breaks_is_one_line(run, monkeypatch, error, said):
+    def broken(unit):
+        raise error
+
+    monkeypatch.setattr(work, "run_unit", broken)
+    assert run("toy.steps") == (2, [], [f"error: {said}"])
+
+
+# Vector files
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_vectors_give_what_the_model_gives(run, workers):
+    source = Path(make("in.csv", "# a comment\n" + VECTORS))
+    code, out, err = run("--vectors", source, "-o", "hw.csv", "-j", workers)
+    assert (code, err) == (0, [])
+    assert len(out) == 1
+    assert out[0].startswith("PASS: 2 lines on pysim, ")
+    assert out[0].endswith(" s: hw.csv")
+    run_vectors(source, Path("model.csv"), model_answer)
+    assert Path("hw.csv").read_bytes() == Path("model.csv").read_bytes()
+
+
+def test_a_file_name_with_brackets_is_told_whole(run):
+    make("in.csv", VECTORS)
+    code, out, _ = run("--vectors", "in.csv", "-o", "out[red].csv")
+    assert code == 0
+    assert out[0].endswith(" s: out[red].csv")
+
+
+def test_vectors_name_the_lines_that_differ(run, faulty):
+    make("in.csv", VECTORS)
+    code, out, _ = run("--vectors", "in.csv", "-o", "out.csv")
+    assert code == 1
+    assert out[:2] == [f"line {at}: ss_after: hardware 1, model 0" for at in (2, 3)]
+    assert out[2].startswith("FAIL: 2 differences from the model, 2 lines on pysim, ")
+    assert len(Path("out.csv").read_text().splitlines()) == 3
+
+
+# The user's own sequence
+
+
+def v1_words():
+    return (TREE / "model" / "hyp" / "v1.words").read_text()
+
+
+def test_a_sequence_of_the_users_own(run):
+    words = [int(line.split()[0], 16) for line in v1_words().splitlines()[1:]]
+    make("mine.bin", b"".join(word.to_bytes(4, "little") for word in words))
+    code, out, err = run("--hyp", "mine.bin", "--json", "out.json")
+    assert (code, err) == (0, [])
+    assert names_run() == [("hyp.user", 1)]
+    assert out[-1].startswith("PASS: 1 tests, ")
+
+
+def test_a_sequence_that_fails_is_reproduced_with_its_file(run):
+    make("my seq.words", "0xd503201f  // nop\n")
+    code, out, _ = run("--hyp", "my seq.words", "-w=fail")
+    assert code == 1
+    (line,) = [line for line in out if line.startswith("  reproduce: ")]
+    assert (
+        line
+        == "  reproduce: python -m tb.run hyp.user --sim pysim --seed 1 -w --hyp 'my seq.words'"
+    )
+    assert Path("sim_build/waves/hyp.user.pysim.1.vcd").exists()
+
+
+# Being interrupted
+
+
+def test_an_interrupt_gives_the_summary_so_far(run):
+    code, out, err = run("-w", "toy.steps", "toy.interrupts")
+    assert (code, err) == (2, [])
+    assert out[0].startswith("PASS toy.steps ")
+    assert out[-1].startswith("INTERRUPTED: 1 of 2 tests, 0 failed, 4 cycles, ")
+
+
+def test_an_interrupt_before_any_result_is_told_as_such(run):
+    code, out, _ = run("toy.interrupts", "--json", "out.json")
+    assert code == 2
+    assert len(out) == 1
+    assert out[0].startswith("INTERRUPTED: 0 of 1 tests, 0 failed, 0 cycles, ")
+    assert json.loads(Path("out.json").read_text())["verdict"] == "interrupted"
+
+
+def group_is_gone(group):
+    for _ in range(50):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_ctrl_c_gives_the_summary_so_far_and_leaves_nothing_behind(tmp_path):
+    command = [sys.executable, "-m", "tb.run", "directed", "lockstep", "-w", "-j", "2"]
+    process = subprocess.Popen(
+        [*command, "--seeds", "500"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(TREE)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    first = process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    out, err = process.communicate(timeout=60)
+    assert first.startswith("PASS directed.")
+    assert process.returncode == 2
+    assert err == ""
+    verdict = out.splitlines()[-1]
+    done, total = re.match(r"INTERRUPTED: (\d+) of (\d+) tests, 0 failed, ", verdict).groups()
+    shown = {line for line in [first.strip(), *out.splitlines()] if line.startswith("PASS ")}
+    assert len(shown) <= int(done) < int(total)
+    assert group_is_gone(process.pid)
+
+
+# The whole thing
+
+
+def test_a_fault_in_the_hardware_is_found_shown_and_reproduced(tmp_path):
+    for part in ("hw", "model", "tb"):
+        ignored = shutil.ignore_patterns("tests", "__pycache__")
+        shutil.copytree(TREE / part, tmp_path / part, ignore=ignored)
+    step = tmp_path / "hw" / "step.py"
+    right, wrong = "& ~source.enabled & after.enabled", "& source.enabled & after.enabled"
+    assert step.read_text().count(right) == 1
+    step.write_text(step.read_text().replace(right, wrong))
+
+    def run_it(*words):
+        return subprocess.run(
+            [sys.executable, "-m", "tb.run", "-j", "1", *words],
+            cwd=tmp_path,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    case = "directed.eret_keeps_the_ss_it_has_just_loaded"
+    done = run_it(case, "-q")
+    assert (done.returncode, done.stderr) == (1, "")
+    out = done.stdout.splitlines()
+    marked = [line.split() for line in out if line.endswith("!!!")]
+    assert marked == [
+        ["ss_after", "0", "1", "!!!"],
+        ["state_after", "active-pending", "active-not-pending", "!!!"],
+    ]
+    (waves,) = [line.split()[2:] for line in out if line.startswith("  waveform:")]
+    assert all((tmp_path / path).is_file() for path in waves)
+    (command,) = [line for line in out if line.startswith("  reproduce: ")]
+    again = run_it(*shlex.split(command)[4:])
+    assert again.returncode == 1
+    assert command in again.stdout.splitlines()

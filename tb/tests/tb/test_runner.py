@@ -1,0 +1,145 @@
+"""Work over processes: in order, a little ahead, and nothing left behind."""
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tb.runner import WorkerDied, cores, over_processes
+
+LONG = 30  #: seconds
+
+
+def square(number):
+    return number * number
+
+
+def slow_first(number):
+    time.sleep(0.2 if number == 0 else 0)
+    return number
+
+
+def who(_):
+    return os.getpid()
+
+
+def fail_at_3(number):
+    if number == 3:
+        raise ValueError("three is bad")
+    return number
+
+
+def die_at_3(number):
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def long_but_the_first(number):
+    if number:
+        time.sleep(LONG)
+    return number
+
+
+def answers_to_ctrl_c(_):
+    return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
+def children():
+    """Processes whose parent is this one, zombies too."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == os.getpid():
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind():
+    before = set(children())
+    yield
+    assert set(children()) - before == set()
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_results_come_with_their_items_in_order(workers):
+    results = list(over_processes(square, range(20), workers))
+    assert results == [(number, number * number) for number in range(20)]
+
+
+def test_a_slow_item_does_not_change_the_order():
+    assert [item for item, _ in over_processes(slow_first, range(6), 2)] == list(range(6))
+
+
+def test_nothing_to_do_gives_nothing():
+    assert list(over_processes(square, [], 2)) == []
+
+
+def test_one_worker_is_this_process_and_more_are_not():
+    assert {result for _, result in over_processes(who, range(3), 1)} == {os.getpid()}
+    pids = {result for _, result in over_processes(who, range(8), 2)}
+    assert os.getpid() not in pids
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_bounded_number_is_under_way(workers):
+    taken = []
+
+    def items():
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    for done, _ in enumerate(over_processes(square, items(), workers), 1):
+        assert len(taken) <= done + 2 * workers
+    assert len(taken) == 100
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_exception_of_the_work_comes_through(workers):
+    results = over_processes(fail_at_3, range(100), workers)
+    assert [next(results)[0] for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="three is bad"):
+        next(results)
+
+
+def test_a_worker_that_is_killed_is_told():
+    with pytest.raises(WorkerDied) as caught:
+        list(over_processes(die_at_3, range(100), 2))
+    mend = "run again, with a smaller -j if memory ran out"
+    assert str(caught.value) == f"a worker process was killed; {mend}"
+
+
+def test_stopping_early_does_not_wait_for_the_rest():
+    start = time.perf_counter()
+    results = over_processes(long_but_the_first, range(5), 2)
+    assert next(results) == (0, 0)
+    results.close()
+    assert time.perf_counter() - start < LONG / 2
+
+
+def test_ctrl_c_stops_the_workers():
+    def items():
+        yield from range(4)
+        raise KeyboardInterrupt
+
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        list(over_processes(long_but_the_first, items(), 2))
+    assert time.perf_counter() - start < LONG / 2
+
+
+def test_workers_leave_ctrl_c_to_the_parent():
+    assert [told for _, told in over_processes(answers_to_ctrl_c, range(4), 2)] == [False] * 4
+
+
+def test_cores_are_those_this_process_may_use():
+    assert 1 <= cores() <= (os.cpu_count() or 1)
