@@ -18,6 +18,7 @@ from junitparser import JUnitXml
 
 import tb
 from model.arch import Event
+from model.hyp import check
 from model.vectors import model_answer
 from model.vectors import run as run_vectors
 from tb import cases, runner, work
@@ -68,6 +69,7 @@ def toys(monkeypatch, tmp_path):
         monkeypatch.setitem(cases.CASES, case.name, case)
     # Cases of the project that take long.
     monkeypatch.setattr(hyp, "VALUES", 100)
+    monkeypatch.setattr(check, "MAX_FAILURES", 100)
     yield
     cases.CASES.pop(hyp.USER, None)
 

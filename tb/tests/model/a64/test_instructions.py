@@ -68,9 +68,9 @@ def execute_in_unicorn(machine: Uc, word: int, state: State) -> tuple[list[int],
     """Registers with SP, NZCV, pc and data after the word, from the state before it."""
     machine.mem_write(TEXT, word.to_bytes(4, "little"))
     machine.ctl_remove_cache(TEXT, TEXT + 4)
-    data = state.memory.find(DATA, 1)
-    assert data is not None
-    machine.mem_write(DATA, bytes(data.contents))
+    mapped = state.memory.find(DATA, 1)
+    assert mapped is not None
+    machine.mem_write(DATA, bytes(mapped.contents))
     for register, value in zip(UC_X, state.x, strict=False):
         machine.reg_write(register, value)
     machine.reg_write(uc.UC_ARM64_REG_SP, state.sp)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import model.hyp
-from model.hyp import SequenceError
+from model.hyp import SequenceError, check
 from model.hyp.sequences import load
 from tb import cases, work
 from tb.cases import hyp
@@ -17,7 +17,8 @@ V1 = (Path(model.hyp.__file__).parent / "v1.words").read_text()
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(hyp, "VALUES", 1000)
+    monkeypatch.setattr(hyp, "VALUES", 500)
+    monkeypatch.setattr(check, "MAX_FAILURES", 1000)
     cases.load()
     yield
     cases.CASES.pop(hyp.USER, None)

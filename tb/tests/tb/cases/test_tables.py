@@ -1,6 +1,7 @@
 """The cases of the manual's tables: every row is driven, and holds the hardware."""
 
 import random
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,9 +16,12 @@ from tb.sims import pysim
 from tb.testbench import Testbench
 
 
+claims = cache(tables.claims)
+
+
 def drawn(table, seed):
     """The rows whose cases are drawn."""
-    said = tables.claims(table)
+    said = claims(table)
     return [said.names[at] for at in table_cases._draw(said, random.Random(seed))]
 
 
@@ -52,7 +56,7 @@ def test_there_is_a_case_for_each_table():
 
 @pytest.mark.parametrize("table", tables.TABLES)
 def test_every_row_is_drawn(table, seed):
-    assert set(drawn(table, seed)) == set(tables.claims(table).names)
+    assert set(drawn(table, seed)) == set(claims(table).names)
 
 
 #: rows that no case can be made of: (file, line) to the reason
@@ -65,9 +69,7 @@ UNSAID = {
 
 
 def test_every_row_of_the_files_makes_a_claim():
-    said = {
-        name for table in tables.TABLES for name in " ".join(tables.claims(table).names).split()
-    }
+    said = {name for table in tables.TABLES for name in " ".join(claims(table).names).split()}
     files = [path.stem for path in tables._DIRECTORY.glob("*.csv")]
     assert len(files) == 7
     rows = {(file, at) for file in files for at, _ in tables.rows(file)}
@@ -75,13 +77,13 @@ def test_every_row_of_the_files_makes_a_claim():
 
 
 def test_another_seed_draws_other_cases():
-    said = tables.claims("routing-enable")
+    said = claims("routing-enable")
     first, other = (list(table_cases._draw(said, random.Random(seed))) for seed in (1, 2))
     assert first != other
 
 
 def test_no_case_of_a_row_is_drawn_twice(seed):
-    said = tables.claims("step-state")
+    said = claims("step-state")
     at = list(table_cases._draw(said, random.Random(seed)))
     assert len(set(at)) == len(at)
     assert np.all(np.array(at) < len(said.names))
