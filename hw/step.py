@@ -37,9 +37,7 @@ EventPort = wiring.Signature(
 Choices = wiring.Signature(
     {
         "async_first": Out(1),  # an interrupt is taken before a pending step exception
-        "isv_choice": Out(
-            1
-        ),  # ISV after a stepped ISB or exception return, or another exception first
+        "isv_choice": Out(1),  # ISV where what was stepped leaves it open
         "mdscr_seen": Out(1),  # a write of MDSCR_EL1 is seen at once, not at the next CSE
     }
 )
@@ -288,7 +286,11 @@ class StepUnit(wiring.Component):
     def _change_pstate(self, m, decision, pstate, written, seen_next):
         """PSTATE after the event. Only a return sets SS: completing an instruction clears it."""
         event = self.event
-        el, d, nrw, ss, il = Signal(EL), Signal(), Signal(), Signal(), Signal()
+        el = Signal(EL)
+        nrw = Signal()
+        d = Signal()
+        ss = Signal()
+        il = Signal()
         m.submodules.exception_return = ret = ExceptionReturn()
         m.submodules.illegal_state = illegal_state = IllegalStateTarget()
         m.d.comb += [
