@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from tb import cases, coverage, failures, sims, waves
 from tb.cases import hyp
@@ -104,8 +105,7 @@ async def _run_job(simulator: Simulator, job: Job, name: str) -> Result:
 
 def adapter(simulator: str) -> sims.Adapter:
     """The adapter module of a simulator."""
-    module: sims.Adapter = import_module(f"tb.sims.{simulator}")  # type: ignore[assignment]
-    return module
+    return cast(sims.Adapter, import_module(f"tb.sims.{simulator}"))
 
 
 def run_unit(unit: Unit) -> list[Result]:
