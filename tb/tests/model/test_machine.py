@@ -683,7 +683,9 @@ def test_after_changes_nothing_but_what_the_effect_says():
 
 
 def random_columns(rng, n):
-    flag = lambda: rng.integers(0, 2, n)  # noqa: E731
+    def flag():
+        return rng.integers(0, 2, n)
+
     return {
         **{name: flag() for name in ("d", "ss", "il", "double_lock", "halted", "isv_choice")},
         **{name: flag() for name in ("el1_aarch32", "el2_aarch32", "mdscr_seen", "async_first")},

@@ -18,7 +18,6 @@ V1 = (Path(model.hyp.__file__).parent / "v1.words").read_text()
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(hyp, "VALUES", 500)
-    monkeypatch.setattr(check, "MAX_FAILURES", 1000)
     cases.load()
     yield
     cases.CASES.pop(hyp.USER, None)
@@ -138,7 +137,10 @@ def test_a_sequence_that_keeps_the_step_state_but_breaks_a_register_is_caught(tm
 
 
 @pytest.mark.parametrize("word", ["0x14000000", "0x14000100"], ids=["endless", "leaves"])
-def test_a_sequence_that_does_not_reach_its_end_is_caught_and_explained(tmp_path, word):
+def test_a_sequence_that_does_not_reach_its_end_is_caught_and_explained(
+    tmp_path, monkeypatch, word
+):
+    monkeypatch.setattr(check, "MAX_FAILURES", 100)
     result = run(f"0xd503201f  // nop\n{word}  // b elsewhere\n", tmp_path / "wrong.words")
     assert result.status == FAILED
     assert result.failure.startswith("guest_debug = no guest debug; guest at EL0t, ")

@@ -15,7 +15,6 @@ from tb.scoreboard import Mismatch
 from tb.sims import pysim
 from tb.testbench import Testbench
 
-
 claims = cache(tables.claims)
 
 
