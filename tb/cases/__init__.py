@@ -1,12 +1,13 @@
 """The tests: coroutines over a `Testbench`, one file a topic. They run on every simulator.
 
-A case is named `file.function`, or `file.function.member` where one function makes several.
+A case is named `topic.function`, the topic its file or package, or `topic.member` where one
+function makes several.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 from tb.testbench import Testbench
 
@@ -34,10 +35,10 @@ def register(name: str, body: Body, source: str, random: bool = False) -> None:
 
 
 def case(source: str, random: bool = False) -> Callable[[Body], Body]:
-    """Decorator: the coroutine is a case, named for its file and itself."""
+    """Decorator: the coroutine is a case, named for its topic (file or package) and itself."""
 
     def decorate(body: Body) -> Body:
-        topic = body.__module__.rpartition(".")[2]
+        topic = body.__module__.removeprefix(f"{__name__}.").split(".")[0]
         register(f"{topic}.{body.__name__}", body, source, random)
         return body
 
@@ -46,5 +47,5 @@ def case(source: str, random: bool = False) -> Callable[[Body], Body]:
 
 def load() -> None:
     """Import every file of cases."""
-    for module in iter_modules(__path__):
-        import_module(f"{__name__}.{module.name}")
+    for module in walk_packages(__path__, f"{__name__}."):
+        import_module(module.name)
