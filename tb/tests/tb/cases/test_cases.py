@@ -50,9 +50,11 @@ def test_a_name_is_taken_once():
         register("toy.one", nothing, "a toy")
 
 
-def test_the_decorator_names_a_case_for_its_file_and_itself():
+@pytest.mark.parametrize("module", ["tb.cases.toy", "tb.cases.toy.file_of_it"])
+def test_the_decorator_names_a_case_for_its_topic_and_itself(monkeypatch, module):
+    monkeypatch.setattr(nothing, "__module__", module)
     assert case("a toy", random=True)(nothing) is nothing
-    made = cases.CASES["test_cases.nothing"]
+    made = cases.CASES["toy.nothing"]
     assert (made.body, made.source, made.random) == (nothing, "a toy", True)
 
 
