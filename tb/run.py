@@ -270,6 +270,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_vectors(options, console) if options.vectors else run_tests(options, console)
     except _COULD_NOT_RUN as error:
         return _stop(str(error))
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return COULD_NOT_RUN
     except OSError as error:
         return _stop(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:

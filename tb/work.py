@@ -94,7 +94,7 @@ async def _run_job(simulator: Simulator, job: Job, name: str) -> Result:
         status, failure, mismatch = FAILED, failures.mismatch(tb, error), error.cycle
     except Failure as error:
         status, failure = FAILED, failures.failure(tb, error)
-        mismatch = len(tb.cycles) - 1
+        mismatch = len(tb.cycles) - 1 if tb.cycles else None
     except Exception as error:  # a defect of the case or of the model: reported, not thrown
         status, failure = ERROR, failures.unexpected(error)
     seconds = time.perf_counter() - start
