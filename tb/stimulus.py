@@ -1,7 +1,7 @@
 """Constrained-random stimulus: PEs to start from, register changes, events.
 
-What is drawn is legal (`model.columns.problems` has the rules) and leans to where step exceptions
-can come. Values are vector file columns.
+What is drawn is legal by `model.columns.problems`, but that exceptions to an EL which uses AArch32
+are drawn too. It leans to where step exceptions can come. Values are vector file columns.
 """
 
 import random
