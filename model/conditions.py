@@ -23,7 +23,7 @@ from model.rules import (
     Controls,
     DebugTargetFrom,
     EL2Enabled,
-    ELFromSPSR,
+    ELOfMode,
     ELUsingAArch32,
     GenerateDebugExceptionsFrom,
     IsSecureAtEL,
@@ -111,10 +111,9 @@ def state_rules(c: Controls, eld: U8, enabled: Bool, ss: Bool) -> list[Rule]:
 
 def legal_rules(c: Controls, from_el: U8, spsr: U64, spsr_name: str) -> list[Rule]:
     """IllegalExceptionReturn: the return is legal if these hold."""
-    _, el = ELFromSPSR(c, spsr)
+    named, el = ELOfMode(spsr)
     nrw: Bool = SPSR_ELx.nRW.is_set(spsr)
-    named: Bool = el <= EL.EL3
-    to_el0: Bool = el == EL.EL0
+    to_el0 = named & (el == EL.EL0)
     to_el1: Bool = el == EL.EL1
     to_el2: Bool = el == EL.EL2
     to_el3: Bool = el == EL.EL3

@@ -135,19 +135,19 @@ class _Case(NamedTuple):
 def _case(pe: PE, given: Input, state: U8) -> _Case:
     """CheckSoftwareStep first, then the Illegal Execution state check, then the event itself."""
     event = given.event
-    interrupt: Bool = event == Event.INTERRUPT
-    interrupted: Bool = interrupt | (event == Event.EXCEPTION)
-    debug_exit: Bool = event == Event.DEBUG_EXIT
-    step: Bool = (state == StepState.ACTIVE_PENDING) & ~(interrupt & given.async_first)
+    interrupt: Bool = event == u8(Event.INTERRUPT)
+    interrupted: Bool = interrupt | (event == u8(Event.EXCEPTION))
+    debug_exit: Bool = event == u8(Event.DEBUG_EXIT)
+    step: Bool = (state == u8(StepState.ACTIVE_PENDING)) & ~(interrupt & given.async_first)
     illegal_state = ~step & pe.il & ~interrupted & ~debug_exit
     happens = ~step & ~illegal_state
     return _Case(
         step=step,
         illegal_state=illegal_state,
-        completes=happens & (event <= Event.ISB),
-        calls=happens & (event >= Event.SVC) & (event <= Event.SMC),
+        completes=happens & (event <= u8(Event.ISB)),
+        calls=happens & (event >= u8(Event.SVC)) & (event <= u8(Event.SMC)),
         interrupted=happens & interrupted,
-        returns=happens & (debug_exit | (event == Event.ERET)),
+        returns=happens & (debug_exit | (event == u8(Event.ERET))),
     )
 
 
@@ -159,7 +159,7 @@ def _mdscr_after(pe: PE, given: Input, case: _Case) -> tuple[U64, U64]:
     """
     writes = case.completes & given.mdscr_write
     written = select(writes, given.mdscr_value, pe.mdscr_el1_written)
-    isb: Bool = case.completes & (given.event == Event.ISB)
+    isb: Bool = case.completes & (given.event == u8(Event.ISB))
     sees = case.entry | case.returns | isb | (writes & given.mdscr_seen)
     return select(sees, written, pe.mdscr_el1), written
 
@@ -212,17 +212,17 @@ def _last_after(pe: PE, given: Input, state: U8, case: _Case) -> U8:
     Only an instruction that starts in active-not-pending is stepped. An interrupt taken first from
     active-pending keeps what was stepped before it, as another exception taken first.
     """
-    exclusive = case.completes & (given.event == Event.LOAD_EXCLUSIVE)
-    free = case.returns | (case.completes & (given.event == Event.ISB))
+    exclusive = case.completes & (given.event == u8(Event.LOAD_EXCLUSIVE))
+    free = case.returns | (case.completes & (given.event == u8(Event.ISB)))
     kind = select(exclusive, u8(Last.LOAD_EXCLUSIVE), u8(Last.INSTRUCTION))
     kind = select(free, u8(Last.ERET_OR_ISB), kind)
     kind = select(case.entry, u8(Last.OTHER_EXCEPTION), kind)
-    stepped: Bool = state == StepState.ACTIVE_NOT_PENDING
+    stepped: Bool = state == u8(StepState.ACTIVE_NOT_PENDING)
 
-    ex = (pe.last == Last.LOAD_EXCLUSIVE) | (pe.last == Last.OTHER_EXCEPTION_EX)
+    ex = (pe.last == u8(Last.LOAD_EXCLUSIVE)) | (pe.last == u8(Last.OTHER_EXCEPTION_EX))
     first = select(ex, u8(Last.OTHER_EXCEPTION_EX), u8(Last.OTHER_EXCEPTION))
-    pending: Bool = state == StepState.ACTIVE_PENDING
-    passed_over = pending & case.interrupted & (pe.last != Last.NOTHING)
+    pending: Bool = state == u8(StepState.ACTIVE_PENDING)
+    passed_over = pending & case.interrupted & (pe.last != u8(Last.NOTHING))
     return select(stepped, kind, select(passed_over, first, u8(Last.NOTHING)))
 
 

@@ -3,12 +3,14 @@
 Source: DDI 0487, D2.12 (Software Step exceptions), D1 (exception entry and return, illegal
 exception returns) and the shared pseudocode.
 
-Every rule is written once over numpy values of any shape: a `Bool`, `U8` or `U64` is an array, or a
-numpy scalar (`np.bool_`, `np.uint8`, `np.uint64`) for one PE state. One state and ten million go
-through the same lines. ELs are `U8`, 0 to 3.
+Every rule is written once over numpy values of any shape: a `Bool`, `U8` or `U64` is an array, a
+numpy scalar (`np.bool_`, `np.uint8`, `np.uint64`) for one PE state, or `model.planes.Planes`. One
+state and ten million go through the same lines. ELs are `U8`, 0 to 3.
 """
 
 from dataclasses import dataclass, replace
+from functools import cache, reduce
+from operator import or_
 from typing import TypeVar, cast
 
 import numpy as np
@@ -41,8 +43,10 @@ U64 = npt.NDArray[np.uint64]
 _T = TypeVar("_T", U8, U64)
 
 
+@cache
 def u8(value: int) -> U8:
-    """A constant to `select`."""
+    """A constant, to select or to compare with: as an enumeration's member, numpy would take it
+    for 64 bits wide, and the values beside it would be made so, too."""
     return cast(U8, np.uint8(value))
 
 
@@ -153,14 +157,14 @@ def EL2Enabled(c: Controls) -> Bool:
 
 def IsSecureAtEL(c: Controls, el: U8) -> Bool:
     """An EL's security state: EL3 is Secure, below it SCR_EL3.NS decides; never without EL3."""
-    at_el3: Bool = el == EL.EL3
+    at_el3: Bool = el == u8(EL.EL3)
     return c.have_el3 & (at_el3 | ~c.ns)
 
 
 def ELUsingAArch32(c: Controls, el: U8) -> Bool:
     """Whether EL1 or EL2 uses AArch32. EL3 never does; at EL0 PSTATE.nRW says."""
-    at_el1: Bool = el == EL.EL1
-    at_el2: Bool = el == EL.EL2
+    at_el1: Bool = el == u8(EL.EL1)
+    at_el2: Bool = el == u8(EL.EL2)
     return (at_el1 & c.el1_aarch32) | (at_el2 & c.el2_aarch32)
 
 
@@ -176,7 +180,7 @@ def DebugTargetFrom(c: Controls, secure: Bool) -> U8:
 def GenerateDebugExceptionsFrom(c: Controls, from_el: U8, secure: Bool, mask: Bool) -> Bool:
     """Whether debug exceptions are enabled from an EL and security state with PSTATE.D = mask."""
     target = DebugTargetFrom(c, secure)
-    at_el0: Bool = from_el == EL.EL0
+    at_el0: Bool = from_el == u8(EL.EL0)
     at_target: Bool = from_el == target
     below_target: Bool = from_el < target
     locked = c.oslk | c.double_lock | c.halted
@@ -196,44 +200,42 @@ def SoftwareStepState(c: Controls, eld: U8, enabled: Bool, ss: Bool) -> U8:
 
 # Exception return (D1.11, D2.12.4)
 
-_NO_EL = 0xFF  #: in _EL_OF_MODE: no EL has this mode
+#: SPSR.M<4:0> to the EL that it names. Bit 4 is nRW.
+_EL_OF_MODE = {mode.value: mode >> 2 for mode in Mode}
+_EL_OF_MODE |= {mode.value: EL.EL1 for mode in Mode32}
+_EL_OF_MODE |= {Mode32.USER.value: EL.EL0, Mode32.HYP.value: EL.EL2}
 
 
-def _el_of_mode() -> U8:
-    """SPSR.M<4:0> to the EL that it names, or _NO_EL. Bit 4 is nRW."""
-    table = np.full(32, _NO_EL, dtype=np.uint8)
-    for mode in Mode:
-        table[mode] = mode >> 2
-    for mode32 in Mode32:
-        table[mode32] = EL.EL1
-    table[Mode32.USER] = EL.EL0
-    table[Mode32.HYP] = EL.EL2
-    return table
-
-
-_EL_OF_MODE = _el_of_mode()
+def ELOfMode(spsr: U64) -> tuple[Bool, U8]:
+    """(exists, EL) of the mode that SPSR.M<4:0> names; if there is no such mode, EL is 0."""
+    mode = (spsr & u64(SPSR_ELx.M.mask | SPSR_ELx.nRW.mask)).astype(np.uint8)
+    modes = [(mode == u8(number), u8(el)) for number, el in _EL_OF_MODE.items()]
+    exists = reduce(or_, (is_it for is_it, _ in modes))
+    return exists, reduce(or_, (is_it * el for is_it, el in modes))
 
 
 def ELFromSPSR(c: Controls, spsr: U64) -> tuple[Bool, U8]:
     """(valid, EL) of the mode that an SPSR names: it exists, is implemented, and its width fits.
 
-    EL is `0xFF` where M<4:0> is no mode at all. AArch32 at EL0 is taken as implemented.
+    If it does not exist, EL means nothing. AArch32 at EL0 is taken as implemented.
     """
+    exists, el = ELOfMode(spsr)
     nrw: Bool = SPSR_ELx.nRW.is_set(spsr)
-    el: U8 = _EL_OF_MODE[(spsr & u64(SPSR_ELx.M.mask | SPSR_ELx.nRW.mask)).astype(np.uint8)]
-    implemented = (el <= EL.EL1) | ((el == EL.EL2) & c.have_el2) | ((el == EL.EL3) & c.have_el3)
+    implemented = (
+        (el <= u8(EL.EL1)) | ((el == u8(EL.EL2)) & c.have_el2) | ((el == u8(EL.EL3)) & c.have_el3)
+    )
     # Below AArch64 anything goes at EL0; below AArch32 nothing is AArch64.
-    wrong_el0 = (el == EL.EL0) & ~nrw & c.el1_aarch32
-    wrong_el1_el2 = ((el == EL.EL1) | (el == EL.EL2)) & (nrw ^ ELUsingAArch32(c, el))
-    return implemented & ~wrong_el0 & ~wrong_el1_el2, el
+    wrong_el0 = (el == u8(EL.EL0)) & ~nrw & c.el1_aarch32
+    wrong_el1_el2 = ((el == u8(EL.EL1)) | (el == u8(EL.EL2))) & (nrw ^ ELUsingAArch32(c, el))
+    return exists & implemented & ~wrong_el0 & ~wrong_el1_el2, el
 
 
 def IllegalExceptionReturn(c: Controls, from_el: U8, spsr: U64) -> tuple[Bool, U8]:
     """(illegal, target EL) of an exception return or Debug exit; if illegal, EL means nothing."""
     valid, target = ELFromSPSR(c, spsr)
-    hyp32 = SPSR_ELx.nRW.is_set(spsr) & (target == EL.EL2)
-    no_el2 = (target == EL.EL2) & c.have_el3 & ~c.ns & (hyp32 | ~IsSecureEL2Enabled(c))
-    no_el1 = (target == EL.EL1) & EL2Enabled(c) & c.tge
+    hyp32 = SPSR_ELx.nRW.is_set(spsr) & (target == u8(EL.EL2))
+    no_el2 = (target == u8(EL.EL2)) & c.have_el3 & ~c.ns & (hyp32 | ~IsSecureEL2Enabled(c))
+    no_el1 = (target == u8(EL.EL1)) & EL2Enabled(c) & c.tge
     return ~valid | (target > from_el) | no_el2 | no_el1, target
 
 
@@ -257,21 +259,22 @@ def DebugExceptionReturnSS(
 
 def IllegalStateTarget(c: Controls, el: U8) -> U8:
     """The EL that an Illegal Execution state exception from `el` is taken to."""
-    route_to_el2 = (el == EL.EL0) & EL2Enabled(c) & c.tge
-    return select(route_to_el2, u8(EL.EL2), np.maximum(el, u8(EL.EL1)))
+    route_to_el2 = (el == u8(EL.EL0)) & EL2Enabled(c) & c.tge
+    at_least_el1 = select(el == u8(EL.EL0), u8(EL.EL1), el)
+    return select(route_to_el2, u8(EL.EL2), at_least_el1)
 
 
 def SoftwareStepTarget(eld: U8, el: U8) -> U8:
     """The EL that a Software Step exception from `el` (EL0 to EL2) is taken to."""
-    return select(el == EL.EL2, u8(EL.EL2), eld)
+    return select(el == u8(EL.EL2), u8(EL.EL2), eld)
 
 
 def SoftwareStepISVEX(last: U8, isv_choice: Bool) -> tuple[Bool, Bool]:
     """(ISV, EX) of a Software Step exception, from what was stepped (a `Last`) and the choice."""
-    exclusive = last == Last.LOAD_EXCLUSIVE
-    exclusive_first = last == Last.OTHER_EXCEPTION_EX
-    free = (last == Last.ERET_OR_ISB) | (last == Last.OTHER_EXCEPTION) | exclusive_first
-    isv = (last == Last.INSTRUCTION) | exclusive | (free & isv_choice)
+    exclusive = last == u8(Last.LOAD_EXCLUSIVE)
+    exclusive_first = last == u8(Last.OTHER_EXCEPTION_EX)
+    free = (last == u8(Last.ERET_OR_ISB)) | (last == u8(Last.OTHER_EXCEPTION)) | exclusive_first
+    isv = (last == u8(Last.INSTRUCTION)) | exclusive | (free & isv_choice)
     return isv, isv & (exclusive | exclusive_first)
 
 

@@ -3,6 +3,7 @@
 import os
 from random import Random
 
+import numpy as np
 import pytest
 
 
@@ -28,3 +29,9 @@ def seed():
 def rng(seed):
     """A generator made from the seed."""
     return Random(seed)
+
+
+@pytest.fixture
+def np_rng(seed):
+    """The same for arrays."""
+    return np.random.default_rng(seed)
