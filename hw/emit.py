@@ -92,23 +92,33 @@ def _run_yosys(text: str, *commands: str) -> str:
 
 def size(text: str, name: str) -> Size:
     """Count what RTLIL with the top module `name` takes. Raises EmitError."""
-    if not find_spec("pyosys"):
-        raise EmitError("not counted: pyosys is not installed (pip install pyosys)")
-    with tempfile.TemporaryDirectory() as directory:
-        place = Path(directory)
-        (place / "design.il").write_text(text)
-        (place / "script").write_text(COUNT.format(name=name))
-        # In a process of its own: in a second run in one process, Yosys maps a little differently.
-        command = [sys.executable, "-c", RUN_SCRIPT]
-        done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise EmitError(f"not counted: Yosys: {' '.join(done.stderr.split())}")
-        generic, mapped = (
-            json.loads((place / counts).read_text())["design"]["num_cells_by_type"]
-            for counts in ("generic.json", "mapped.json")
-        )
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            place = Path(directory)
+            (place / "design.il").write_text(text)
+            run_pyosys(COUNT.format(name=name), place)
+            generic, mapped = (
+                json.loads((place / counts).read_text())["design"]["num_cells_by_type"]
+                for counts in ("generic.json", "mapped.json")
+            )
+    except EmitError as error:
+        raise EmitError(f"not counted: {error}") from None
     flip_flops = sum(count for cell, count in mapped.items() if "FF" in cell)
     return Size(sum(generic.values()), mapped.get("$lut", 0), flip_flops)
+
+
+def run_pyosys(script: str, place: Path) -> None:
+    """Run a Yosys script in a directory. Raises EmitError.
+
+    In a process of its own: in a second run in one process, Yosys maps a little differently.
+    """
+    if not find_spec("pyosys"):
+        raise EmitError("pyosys is not installed (pip install pyosys)")
+    (place / "script").write_text(script)
+    command = [sys.executable, "-c", RUN_SCRIPT]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise EmitError(f"Yosys: {' '.join(done.stderr.split())}")
 
 
 def _write(path: Path, text: str) -> None:

@@ -67,13 +67,13 @@ class Planes:
         number = int(value)
         return cls([ONES if number >> n & 1 else ZEROS for n in range(number.bit_length())])
 
-    def values(self, lanes: int) -> npt.NDArray[np.uint64]:
-        """As an array of shape (lanes,)."""
-        result = np.zeros(lanes, dtype=np.uint64)
-        for n, row in enumerate(self.rows):
-            bits = np.unpackbits(_whole(row, lanes).view(np.uint8), bitorder="little")
-            result |= bits.astype(np.uint64) << np.uint64(n)
-        return result
+    def values(self, lanes: int) -> npt.NDArray[Any]:
+        """As an array of shape (lanes,), of the narrowest unsigned type with room for the rows."""
+        size = next(size for size in (1, 2, 4, 8) if 8 * size >= len(self.rows))
+        result = np.zeros((lanes, size), dtype=np.uint8)
+        for n in range(0, len(self.rows), 8):
+            result[:, n // 8] = _bytes(self.rows[n : n + 8], lanes)
+        return result.view(f"<u{size}")[:, 0]
 
     def at(self, lane: int) -> int:
         """The value in one lane."""
@@ -147,8 +147,9 @@ class Planes:
     def __lt__(self, other: Any) -> "Planes":
         than, less = _planes(other), ZEROS
         for n in range(max(len(self.rows), len(than.rows))):
-            mine, its = self.row(n), than.row(n)
-            less = _or(_and(_not(mine), its), _and(_not(_xor(mine, its)), less))
+            not_mine, its = _not(self.row(n)), than.row(n)
+            either = _or(not_mine, less)  # less, if its bit is 1
+            less = either if its is ONES else _or(_and(not_mine, less), _and(either, its))
         return Planes([less])
 
     def __gt__(self, other: Any) -> "Planes":
@@ -169,5 +170,21 @@ def _by_length(a: Planes, b: Planes) -> tuple[Sequence[Row], Sequence[Row]]:
     return (a.rows, b.rows) if len(a.rows) >= len(b.rows) else (b.rows, a.rows)
 
 
-def _whole(row: Row, lanes: int) -> Row:
-    return np.ascontiguousarray(np.broadcast_to(row, (lanes // WORD,)))
+#: an 8 x 8 matrix of bits is transposed by three swaps: (distance, the bits that move down by it)
+_SWAPS = [
+    (np.uint64(7), np.uint64(0x00AA00AA00AA00AA)),
+    (np.uint64(14), np.uint64(0x0000CCCC0000CCCC)),
+    (np.uint64(28), np.uint64(0x00000000F0F0F0F0)),
+]
+
+
+def _bytes(rows: Sequence[Row], lanes: int) -> npt.NDArray[np.uint8]:
+    """Up to 8 rows as an array of shape (lanes,)."""
+    matrix = np.zeros((lanes // 8, 8), dtype=np.uint8)  # of 8 lanes: a byte a row
+    for n, row in enumerate(rows):
+        matrix[:, n] = np.broadcast_to(row, (lanes // WORD,)).copy().view(np.uint8)
+    word = matrix.view("<u8")
+    for distance, moving in _SWAPS:
+        swapped = (word ^ (word >> distance)) & moving
+        word ^= swapped ^ (swapped << distance)
+    return matrix.reshape(lanes)

@@ -31,7 +31,9 @@ from model.arch import (
 )
 from model.columns import Lines, problems, to_lines
 from model.machine import take
-from tb.scoreboard import Checked
+from model.planes import Planes
+from model.rules import select, u8
+from tb.scoreboard import Checked, Move
 
 Counts = npt.NDArray[np.int64]
 
@@ -131,55 +133,89 @@ def _indices(checked: Checked) -> tuple[Any, Any]:
     """(bins, the events that hit them): each event hits one bin of each group at most."""
     hits, events, base = [], [], 0
     for group, (where, values) in zip(GROUPS, _columns(checked), strict=True):
-        index = np.ravel_multi_index([value[where] for value in values], group.shape)
-        hits.append(base + index)
+        dimensions = [value[where].astype(np.intp) for value in values]
+        hits.append(base + np.ravel_multi_index(dimensions, group.shape))
         events.append(np.flatnonzero(where))
         base += group.size
     return np.concatenate(hits), np.concatenate(events)
 
 
+def of_step(move: Move) -> Counts:
+    """How often each bin was hit in the lanes of a step."""
+    if not (move.happens and move.pe and move.given and move.effect):
+        return none()
+    columns = _columns(Checked(move.pe, move.given, move.effect))
+    counts = [
+        _of_group(group, where, values, move.lanes)
+        for group, (where, values) in zip(GROUPS, columns, strict=True)
+    ]
+    return np.concatenate(counts)
+
+
+def _of_group(group: Group, where: Any, values: list[Any], lanes: int) -> Counts:
+    """The dimensions side by side, each in bits of its own, make an index; bit 0 is `where`."""
+    rows = list(where.rows)
+    for size, value in zip(group.shape, values, strict=True):
+        rows += [value.row(n) for n in range(_bits(size))]
+    hits = np.bincount(Planes(rows).values(lanes), minlength=1 << len(rows))[1::2]
+    counts = np.zeros(group.size, dtype=np.int64)
+    index = np.flatnonzero(hits)
+    dimensions, at = [], index
+    for size in group.shape:
+        dimensions.append(at & ((1 << _bits(size)) - 1))
+        at = at >> _bits(size)
+    counts[np.ravel_multi_index(dimensions, group.shape)] = hits[index]
+    return counts
+
+
+def _bits(size: int) -> int:
+    """How many bits hold a number below `size`."""
+    return (size - 1).bit_length()
+
+
 def _columns(checked: Checked) -> Iterator[tuple[Any, list[Any]]]:
     """For each group: the events that it is about, and a value for each dimension."""
     pe, given, effect = checked.pe, checked.given, checked.effect
-    kind, state = given.event.astype(int), effect.state.astype(int)
-    always = np.ones(len(kind), dtype=np.bool_)
-    el, el_after = pe.el.astype(int), effect.el_after.astype(int)
-    yield always, [state, kind, el, el_after, _choice(checked)]
+    kind, state = given.event, effect.state
+    always = (kind & u8(0)) == u8(0)
+    yield always, [state, kind, pe.el, effect.el_after, _choice(checked)]
 
-    outcome = effect.step_exception * Outcome.STEP_EXCEPTION
-    outcome = outcome + effect.illegal_state * Outcome.ILLEGAL_STATE
-    yield always, [state, kind, outcome, effect.state_after.astype(int)]
+    outcome = select(effect.step_exception, u8(Outcome.STEP_EXCEPTION), u8(Outcome.EVENT))
+    outcome = select(effect.illegal_state, u8(Outcome.ILLEGAL_STATE), outcome)
+    yield always, [state, kind, outcome, effect.state_after]
 
-    last, isv = pe.last.astype(int), given.isv_choice.astype(int)
-    yield effect.step_exception, [last, isv, el, effect.eld.astype(int)]
+    yield effect.step_exception, [pe.last, given.isv_choice, pe.el, effect.eld]
 
-    is_exit = kind == Event.DEBUG_EXIT
-    returned = (is_exit | (kind == Event.ERET)) & (outcome == Outcome.EVENT)
+    is_exit = kind == u8(Event.DEBUG_EXIT)
+    returned = (is_exit | (kind == u8(Event.ERET))) & (outcome == u8(Outcome.EVENT))
     illegal = effect.il_after & ~SPSR_ELx.IL.is_set(given.spsr)
     yield (
         # An illegal return can only be told from a legal one that sets IL where SPSR.IL is 0.
         returned & ~SPSR_ELx.IL.is_set(given.spsr),
         [
-            is_exit.astype(int),
-            illegal.astype(int),
-            el,
-            el_after,
-            effect.enabled.astype(int),
-            SPSR_ELx.SS.is_set(given.spsr).astype(int),
-            effect.ss_after.astype(int),
+            is_exit,
+            illegal,
+            pe.el,
+            effect.el_after,
+            effect.enabled,
+            SPSR_ELx.SS.is_set(given.spsr),
+            effect.ss_after,
         ],
     )
 
 
 def _choice(checked: Checked) -> Any:
     pe, given, effect = checked.pe, checked.given, checked.effect
-    pending = effect.state == StepState.ACTIVE_PENDING
-    free = (pe.last >= Last.ERET_OR_ISB) & effect.step_exception
+    pending = effect.state == u8(StepState.ACTIVE_PENDING)
+    free = (pe.last >= u8(Last.ERET_OR_ISB)) & effect.step_exception
+    isv = select(given.isv_choice, u8(Choice.ISV_1), u8(Choice.ISV_0))
+    choice = select(free, isv, u8(Choice.NONE))
     writes = given.mdscr_write & ~effect.step_exception & ~effect.illegal_state
-    choice = np.where(free, Choice.ISV_0 + given.isv_choice, Choice.NONE)
-    choice = np.where(writes, Choice.MDSCR_SEEN_LATER + given.mdscr_seen, choice)
-    interrupt = pending & (given.event == Event.INTERRUPT)
-    return np.where(interrupt, Choice.STEP_FIRST + given.async_first, choice)
+    at_once, later = u8(Choice.MDSCR_SEEN_AT_ONCE), u8(Choice.MDSCR_SEEN_LATER)
+    choice = select(writes, select(given.mdscr_seen, at_once, later), choice)
+    interrupt = pending & (given.event == u8(Event.INTERRUPT))
+    first = select(given.async_first, u8(Choice.ASYNC_FIRST), u8(Choice.STEP_FIRST))
+    return select(interrupt, first, choice)
 
 
 # What is legal

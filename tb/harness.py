@@ -4,15 +4,17 @@ A simulator's adapter so moves two values a cycle, whatever the number of ports;
 `ROW` say where each port is in its word.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 from amaranth.hdl import Cat, Module, ResetInserter, Shape, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.step import StepUnit
+from model.planes import Planes, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +97,46 @@ class Harness(wiring.Component):
         m.submodules.unit = ResetInserter(self.reset)(unit)
         m.d.comb += [_word(unit, In).eq(self.stimulus), self.row.eq(_word(unit, Out))]
         return m
+
+
+# Many lanes
+
+Rows = Mapping[str, Planes]  #: what a cycle shows in all lanes: names of `ROW` to values
+
+
+class Step(Protocol):
+    """One clock cycle of many lanes."""
+
+    @property
+    def lanes(self) -> int:
+        """A multiple of 64."""
+
+    @property
+    def ports(self) -> Mapping[str, Planes]:
+        """Names of `STIMULUS` to values. What is not named holds its value, at first 0."""
+
+
+def words_of(ports: Mapping[str, Planes], lanes: int) -> list[int]:
+    """The stimulus word of each lane."""
+    rows: list[Row] = [np.uint64(0)] * width(STIMULUS)  # type: ignore[list-item]
+    for name, planes in ports.items():
+        slot = STIMULUS[name]
+        rows[slot.lsb : slot.lsb + slot.width] = [planes.row(n) for n in range(slot.width)]
+    whole = np.stack([np.broadcast_to(row, (lanes // 64,)) for row in rows])
+    bits = np.unpackbits(whole.view(np.uint8), axis=1, bitorder="little")
+    packed = np.packbits(bits, axis=0, bitorder="little").T
+    return [int.from_bytes(word.tobytes(), "little") for word in packed]
+
+
+def rows_of(words: Sequence[int]) -> Rows:
+    """The rows of a step from the row word of each lane."""
+    size = -(-width(ROW) // 8)
+    packed = np.frombuffer(b"".join(word.to_bytes(size, "little") for word in words), np.uint8)
+    bits = np.unpackbits(packed.reshape(len(words), size), axis=1, bitorder="little")
+    rows = np.packbits(np.ascontiguousarray(bits.T), axis=1, bitorder="little").view(np.uint64)
+    return row_planes(list(rows))
+
+
+def row_planes(rows: Sequence[Row]) -> Rows:
+    """The outputs of a step from the rows of the row word's bits."""
+    return {name: Planes(rows[slot.lsb : slot.lsb + slot.width]) for name, slot in ROW.items()}

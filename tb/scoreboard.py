@@ -15,8 +15,9 @@ import numpy as np
 from model.arch import StepState
 from model.columns import to_lines
 from model.machine import PE, Effect, Input, after, take
-from model.rules import SoftwareStepISVEX, SoftwareStepSyndrome, SoftwareStepTarget
-from tb.harness import ROW
+from model.planes import Planes
+from model.rules import SoftwareStepISVEX, SoftwareStepSyndrome, SoftwareStepTarget, u8
+from tb.harness import ROW, Rows
 
 #: PE state that the trace shows before the event
 PSTATE = ("el", "nrw", "d", "ss", "il")
@@ -68,6 +69,20 @@ class Mismatch(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """One clock cycle of many lanes (`tb.harness.Step`), with what the model says of it: planes."""
+
+    lanes: int
+    pe: PE | None  #: None in the first step: it is not known
+    given: Input | None
+    effect: Effect | None
+    pc: Any
+    happens: bool  #: `given` does; otherwise the cycle is idle
+    load: PE | None  #: the PEs to be in from the next step on
+    ports: Mapping[str, Planes]
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
     """The events of a test, as the model has them: arrays of shape (n,)."""
 
@@ -88,6 +103,57 @@ def expect(cycles: Sequence[Cycle], row: SimpleNamespace, fields: Mapping[str, i
         raise Mismatch(cycle, found, other="test")
 
 
+# What the model says of the outputs, in arrays or planes: field to values
+
+
+def _always(pe: PE, effect: Effect) -> dict[str, Any]:
+    """Of any cycle."""
+    return {
+        **{name: getattr(effect, name) for name in DERIVED},
+        "out_pending": effect.state == u8(StepState.ACTIVE_PENDING),
+        "out_state": effect.state,
+        "out_mdscr_el1": pe.mdscr_el1_written,
+        **{f"out_pstate__{name}": getattr(pe, name) for name in PSTATE},
+    }
+
+
+def _of_event(effect: Effect) -> dict[str, Any]:
+    """Of a cycle in which something happens."""
+    return {name: getattr(effect, name) for name in EFFECT}
+
+
+def _if_pending(pe: PE, given: Input, effect: Effect) -> dict[str, Any]:
+    """Of a cycle before which a step exception is pending."""
+    target = SoftwareStepTarget(effect.eld, pe.el)
+    isv, ex = SoftwareStepISVEX(pe.last, given.isv_choice)
+    esr = SoftwareStepSyndrome(target == pe.el, isv, ex)
+    return {"out_target_el": target, "out_esr": esr}
+
+
+def wrong_lane(move: Move, rows: Rows) -> int | None:
+    """The first lane in which a step's rows are not what the model says; every field is compared.
+
+    Nothing is expected of the first step, before which no state is known.
+    """
+    if move.pe is None or move.given is None or move.effect is None:
+        return None
+    pe, effect = move.pe, move.effect
+    said = _always(pe, effect) | {name: getattr(pe, name) for name in STATE}
+    said |= {"valid": move.happens}
+    if move.happens:
+        said |= _of_event(effect) | {"event": move.given.event, "pc": move.pc}
+    wrong = Planes.constant(0)
+    for name, values in said.items():
+        wrong |= rows[name] != values
+    pending: Any = effect.state == u8(StepState.ACTIVE_PENDING)
+    for name, values in _if_pending(pe, move.given, effect).items():
+        wrong |= (rows[name] != values) & pending
+    return int(wrong.values(move.lanes).argmax()) if wrong.any() else None
+
+
+# One lane, cycle by cycle
+
+
 def check(cycles: Sequence[Cycle]) -> Checked:
     """Hold every cycle against the model; the first one that differs is a Mismatch.
 
@@ -100,20 +166,22 @@ def check(cycles: Sequence[Cycle]) -> Checked:
     effect = take(pe, given)
     always = np.ones_like(happens)
     #: field to (expected values, cycles in which they are expected)
-    expected = {name: (getattr(effect, name), always) for name in DERIVED}
-    expected |= {name: (getattr(effect, name), happens) for name in EFFECT}
-    expected |= _outputs(pe, given, effect) | {"valid": (happens, always)}
-    expected |= {name: (_given(cycles, name), happens) for name in ("event", "pc")}
-    expected |= _state_before(cycles, happens, pe, effect)
-    seen = {name: _column(cycles, name) for name in expected}
-    wrong = {n: (seen[n] != values) & where for n, (values, where) in expected.items()}
+    said = {name: (values, always) for name, values in _always(pe, effect).items()}
+    said |= {name: (values, happens) for name, values in _of_event(effect).items()}
+    pending = effect.state == u8(StepState.ACTIVE_PENDING)
+    said |= {name: (values, pending) for name, values in _if_pending(pe, given, effect).items()}
+    said |= {"valid": (happens, always)}
+    said |= {name: (_given(cycles, name), happens) for name in ("event", "pc")}
+    said |= _state_before(cycles, happens, pe, effect)
+    seen = {name: _column(cycles, name) for name in said}
+    wrong = {n: (seen[n] != values) & where for n, (values, where) in said.items()}
 
     at = min((int(w.argmax()) for w in wrong.values() if w.any()), default=None)
     if at is not None:
         raise Mismatch(
             at,
             [
-                Difference(name, int(seen[name][at]), int(expected[name][0][at]))
+                Difference(name, int(seen[name][at]), int(said[name][0][at]))
                 for name in ROW
                 if name in wrong and wrong[name][at]
             ],
@@ -149,22 +217,6 @@ def _arrays(cycles: Sequence[Cycle]) -> tuple[PE, Input]:
     for name in ("el", "last"):
         state[name] = state[name].astype(np.uint8)
     return replace(lines.pe, **state), lines.given
-
-
-def _outputs(pe: PE, given: Input, effect: Effect) -> dict[str, tuple[Any, Any]]:
-    """Output beside the trace to (expected values, where they are expected)."""
-    pending = effect.state == StepState.ACTIVE_PENDING
-    always = np.ones_like(pending)
-    target = SoftwareStepTarget(effect.eld, pe.el)
-    isv, ex = SoftwareStepISVEX(pe.last, given.isv_choice)
-    return {
-        "out_pending": (pending, always),
-        "out_target_el": (target, pending),
-        "out_esr": (SoftwareStepSyndrome(target == pe.el, isv, ex), pending),
-        "out_state": (effect.state, always),
-        "out_mdscr_el1": (pe.mdscr_el1_written, always),
-        **{f"out_pstate__{name}": (getattr(pe, name), always) for name in PSTATE},
-    }
 
 
 def _shift(values: Any) -> Any:

@@ -1,10 +1,15 @@
-"""Constrained-random stimulus: PEs to start from, register changes, events.
+"""Constrained-random stimulus for many lanes: PEs to start from, register changes, events.
 
 What is drawn is legal by `model.columns.problems`, but that exceptions to an EL which uses AArch32
-are drawn too. It leans to where step exceptions can come. Values are vector file columns.
+are drawn too. It leans to where step exceptions can come. The reference model plays along: what a
+lane does next depends on where it is.
 """
 
-import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from model.arch import (
     EL,
@@ -22,9 +27,11 @@ from model.arch import (
     Register,
     SPSR_ELx,
 )
-from tb.testbench import Testbench
-
-Columns = dict[str, int]
+from model.machine import PE, Input, after, take
+from model.planes import WORD, ZEROS, Planes, Row
+from model.rules import Controls, EL2Enabled, IsSecureEL2Enabled, select
+from tb.scoreboard import Move
+from tb.testbench import CONTROLS, EVENT, LOAD, WRITES
 
 #: chance that a bit is 1. A register's other bits are noise: they must not matter.
 _CHANCES: dict[str, tuple[type[Register], dict[str, float]]] = {
@@ -51,112 +58,211 @@ _WEIGHTS = {
     Event.ERET: 10,
 }
 
+#: the lowest EL that can change a control register
+_CHANGED_FROM = {
+    "oslsr_el1": EL.EL1,
+    "mdcr_el2": EL.EL2,
+    "hcr_el2": EL.EL2,
+    "mdcr_el3": EL.EL3,
+    "sder32_el3": EL.EL3,
+    "scr_el3": EL.EL3,
+}
 
-def _flag(rng: random.Random, chance: float) -> int:
-    return int(rng.random() < chance)
-
-
-def register(rng: random.Random, name: str) -> int:
-    """A value for a register column: the bits that matter by their chance, noise elsewhere."""
-    fields, chances = _CHANCES[name]
-    value = rng.getrandbits(fields.WIDTH) if _flag(rng, 0.5) else 0
-    for bit, chance in chances.items():
-        field = fields.fields()[bit]
-        value = value & ~field.mask | field.put(_flag(rng, chance))
-    return value
-
-
-def spsr(rng: random.Random, controls: Columns) -> int:
-    """An SPSR: mostly of a mode that exists and whose width fits."""
-    value = register(rng, "spsr") & ~(SPSR_ELx.M.mask | SPSR_ELx.nRW.mask)
-    if _flag(rng, 0.1):
-        return value | rng.getrandbits(5)
-    modes: list[int] = list(Mode)
-    if controls["el1_aarch32"] or _flag(rng, 0.2):
-        modes = [*Mode32, Mode.EL2h, Mode.EL3h]
-    return value | rng.choice(modes)
+_STAY = 7  #: steps, on average, before the PEs are put somewhere else
+_NOISE = 256  #: rows of noise to draw registers from
+_FINENESS = 6  #: bits of a chance
 
 
-def el2_enabled(c: Columns) -> bool:
-    """EL2 can be used below EL3."""
-    nonsecure = not c["have_el3"] or c["scr_el3"] & SCR_EL3.NS.mask
-    return bool(c["have_el2"] and (nonsecure or _secure_el2(c)))
+Bits = Any  #: a `Planes`, where the rules' types speak of arrays
 
 
-def _secure_el2(c: Columns) -> bool:
-    implemented = c["have_el2"] and c["have_el3"] and c["have_sel2"]
-    return bool(implemented and c["scr_el3"] & SCR_EL3.EEL2.mask)
+class Dice:
+    """Random values for many lanes."""
+
+    def __init__(self, seed: int, lanes: int):
+        bits = np.random.SFC64(seed)
+        self._raw, self._words = bits.random_raw, lanes // WORD
+        self._once = np.random.Generator(bits)
+        self._noise = self.number(_NOISE).rows
+
+    def number(self, width: int) -> Bits:
+        """Any number of `width` bits."""
+        return Planes(list(self._raw(width * self._words).reshape(width, -1)))
+
+    def chance(self, of_one: float) -> Bits:
+        """A bit. The chance is as fine as `_FINENESS` bits can make it."""
+        return self.number(_FINENESS) < round(of_one * (1 << _FINENESS))
+
+    def choice(self, weights: Mapping[Any, float]) -> Bits:
+        """One of some values."""
+        number, total = self.number(_FINENESS), sum(weights.values())
+        (result, so_far), *others = weights.items()
+        for value, weight in others:
+            beyond = number >= round(so_far / total * (1 << _FINENESS))
+            result = select(beyond, Planes.constant(value), result)
+            so_far += weight
+        return result
+
+    def noise(self) -> list[Row]:
+        """The rows of a value of 64 bits that means nothing: as often as not, 0 in all lanes."""
+        if self.once(0.5):
+            return [ZEROS] * 64
+        first = int(self._once.integers(_NOISE))
+        return [self._noise[(first + n) % _NOISE] for n in range(64)]
+
+    def once(self, of_one: float) -> bool:
+        """Whether something happens, in all lanes."""
+        return bool(self._once.random() < of_one)
+
+    def one_of(self, names: Sequence[str]) -> str:
+        """One of some, for all lanes."""
+        return names[int(self._once.integers(len(names)))]
+
+    def register(self, name: str) -> Bits:
+        """A register: the bits that matter by their chance, noise elsewhere."""
+        fields, chances = _CHANCES[name]
+        rows = self.noise()
+        for bit, chance in chances.items():
+            (rows[fields.fields()[bit].lsb],) = self.chance(chance).rows
+        return Planes(rows)
 
 
-def _widths(rng: random.Random, c: Columns) -> Columns:
+def sequence(
+    seed: int, lanes: int, steps: int, idle: float = 0, changes: float = 0
+) -> Iterator[Move]:
+    """A step that puts the PEs somewhere, and then `steps` events in every lane.
+
+    `idle` and `changes` are the chances of an idle cycle and of a register change, before each.
+    """
+    dice = Dice(seed, lanes)
+    pe = start(dice)
+    held = Planes.constant(0)
+    yield Move(lanes, None, None, None, held, False, pe, _load_ports(pe) | {"event__valid": held})
+    for _ in range(steps):
+        if dice.once(changes):
+            pe = change(dice, pe)
+        if dice.once(idle):
+            yield _move(dice, lanes, pe, happens=False, load=None)
+        load = start(dice) if dice.once(1 / _STAY) else None
+        move = _move(dice, lanes, halt(dice, pe), happens=True, load=load)
+        yield move
+        assert move.pe and move.effect
+        pe = load or after(move.pe, move.effect)
+
+
+def _move(dice: Dice, lanes: int, pe: PE, happens: bool, load: PE | None) -> Move:
+    given, pc = event(dice, pe), Planes(dice.noise())
+    ports = {port: getattr(pe, name) for name, port in CONTROLS.items()}
+    ports |= {EVENT[name]: getattr(given, name) for name in EVENT if name != "pc"}
+    for name, (write, data) in WRITES.items():
+        ports[write] = getattr(given, name)
+        ports[data] = getattr(given, name.replace("write", "value"))
+    ports |= {EVENT["pc"]: pc, "event__valid": Planes.constant(happens)}
+    ports |= _load_ports(load) if load else {"load__enable": Planes.constant(0)}
+    return Move(lanes, pe, given, take(pe, given), pc, happens, load, ports)
+
+
+def _load_ports(pe: PE) -> dict[str, Planes]:
+    ports: dict[str, Any] = {port: getattr(pe, name) for name, port in LOAD.items()}
+    return ports | {"load__enable": Planes.constant(1)}
+
+
+# What is drawn
+
+
+def start(dice: Dice) -> PE:
+    """PEs to start from."""
+    zero: Any = Planes.constant(0)
+    registers = {name: dice.register(name) for name in _CHANCES if name != "spsr"}
+    pe = PE(
+        el=zero,
+        nrw=zero,
+        d=dice.chance(0.15),
+        ss=dice.chance(0.6),
+        il=dice.chance(0.03),
+        **registers,
+        mdscr_el1_written=registers["mdscr_el1"],
+        double_lock=dice.chance(0.02),
+        halted=zero,
+        el1_aarch32=zero,
+        el2_aarch32=zero,
+        have_el2=dice.chance(0.9),
+        have_el3=dice.chance(0.9),
+        have_sel2=dice.chance(0.9),
+        last=dice.choice(dict.fromkeys(Last, 1)),
+    )
+    pe = _widths(dice, pe)
+    el = dice.choice({EL.EL0: 8, EL.EL1: 8, EL.EL2: 3, EL.EL3: 1})
+    el = _usable(pe.controls(), el, otherwise=Planes.constant(EL.EL1))
+    aarch32 = ((el <= EL.EL1) & pe.el1_aarch32) | ((el == EL.EL2) & pe.el2_aarch32)
+    return replace(pe, el=el, nrw=aarch32)
+
+
+def _widths(dice: Dice, pe: PE) -> PE:
     """EL2 uses AArch32 only where EL1 does, and never in Secure state."""
-    el1 = _flag(rng, 0.15)
-    secure = c["have_el3"] and not c["scr_el3"] & SCR_EL3.NS.mask
-    el2 = el1 and not (secure and _secure_el2(c)) and _flag(rng, 0.2)
-    return {"el1_aarch32": el1, "el2_aarch32": int(el2)}
+    c, el1 = pe.controls(), dice.chance(0.15)
+    secure_el2 = ~c.ns & IsSecureEL2Enabled(c)
+    return replace(pe, el1_aarch32=el1, el2_aarch32=el1 & ~secure_el2 & dice.chance(0.2))
 
 
-def els(c: Columns) -> list[int]:
-    """The ELs that can be used."""
-    usable = {EL.EL2: el2_enabled(c), EL.EL3: c["have_el3"]}
-    return [int(el) for el in EL if usable.get(el, True)]
+def _usable(c: Controls, el: Bits, otherwise: Bits) -> Bits:
+    """An EL where it can be used."""
+    not_there = ((el == EL.EL2) & ~EL2Enabled(c)) | ((el == EL.EL3) & ~c.have_el3)
+    return select(not_there, otherwise, el)
 
 
-def start(rng: random.Random) -> Columns:
-    """A PE to start from: every column but those of the event."""
-    c = {name: register(rng, name) for name in _CHANCES if name != "spsr"}
-    c |= {name: _flag(rng, 0.9) for name in ("have_el2", "have_el3", "have_sel2")}
-    c |= _widths(rng, c)
-    c |= {"double_lock": _flag(rng, 0.02), "il": _flag(rng, 0.03), "last": rng.choice(list(Last))}
-    low_first = [8, 8, 3, 1]
-    el = rng.choices(els(c), [low_first[el] for el in els(c)])[0]
-    c |= {"el": el, "d": _flag(rng, 0.15), "ss": _flag(rng, 0.6)}
-    return c
-
-
-def change(rng: random.Random, tb: Testbench) -> None:
+def change(dice: Dice, pe: PE) -> PE:
     """Change some of what software at this EL, or the system, can change between two events."""
-    c, el = tb.controls, tb.now.el
-    names = ["oslsr_el1"] if el >= EL.EL1 else []
-    names += ["mdcr_el2", "hcr_el2"] if el >= EL.EL2 else []
-    names += ["mdcr_el3", "sder32_el3"] if el == EL.EL3 else []
-    if names:
-        name = rng.choice(names)
-        tb.change(**{name: register(rng, name)})
-    if el == EL.EL3:
-        tb.change(scr_el3=register(rng, "scr_el3"))
-        tb.change(**_widths(rng, tb.controls))
-    if _flag(rng, 0.1):
-        tb.change(double_lock=1 - c["double_lock"])
+    name = dice.one_of(list(_CHANGED_FROM))
+    by = (pe.el >= _CHANGED_FROM[name]) & dice.chance(0.5)
+    changed: Any = select(by, dice.register(name), getattr(pe, name))
+    pe = replace(pe, **{name: changed}, double_lock=pe.double_lock ^ dice.chance(0.1))
+    if name != "scr_el3":
+        return pe
+    new: Any = _widths(dice, pe)
+    old: Any = pe
+    return replace(
+        pe,
+        el1_aarch32=select(by, new.el1_aarch32, old.el1_aarch32),
+        el2_aarch32=select(by, new.el2_aarch32, old.el2_aarch32),
+    )
 
 
-def event(rng: random.Random, tb: Testbench) -> tuple[Event, Columns]:
-    """An event that can happen now, with its columns."""
-    now, c = tb.now, tb.controls
-    choices = {name: _flag(rng, 0.5) for name in ("isv_choice", "async_first", "mdscr_seen")}
-    if c["halted"]:
-        return Event.DEBUG_EXIT, choices | {"spsr": spsr(rng, c)}
-    weights = dict(_WEIGHTS)
-    if now.nrw or now.el == EL.EL0:
-        del weights[Event.ERET]
-    kind = rng.choices(list(weights), list(weights.values()))[0]
-    columns = choices | {"spsr": spsr(rng, c)}
-    columns["target_el"] = rng.choice([el for el in els(c) if el >= max(now.el, EL.EL1)])
-    if kind is Event.EXECUTE:
-        columns |= _write(rng, tb)
-    return kind, columns
+def halt(dice: Dice, pe: PE) -> PE:
+    """Now and then, take a PE into Debug state. It is left by the next event."""
+    return replace(pe, halted=~pe.nrw & dice.chance(0.04))
 
 
-def _write(rng: random.Random, tb: Testbench) -> Columns:
-    """What the instruction executed writes, if anything."""
-    if tb.now.el >= EL.EL1 and _flag(rng, 0.3):
-        return {"mdscr_write": register(rng, "mdscr_el1")}
-    if not tb.now.nrw and _flag(rng, 0.3):
-        return {"d_write": _flag(rng, 0.5)}
-    return {}
+def spsr(dice: Dice, pe: PE) -> Bits:
+    """An SPSR: mostly of a mode that exists and whose width fits."""
+    aarch32 = pe.el1_aarch32 | dice.chance(0.2)
+    of_aarch32 = dice.choice(dict.fromkeys([*Mode32, Mode.EL2h, Mode.EL3h], 1))
+    mode: Bits = select(aarch32, of_aarch32, dice.choice(dict.fromkeys(Mode, 1)))
+    mode = select(dice.chance(0.1), dice.number(5), mode)
+    return Planes([mode.row(n) for n in range(5)] + dice.register("spsr").rows[5:])
 
 
-def halt(rng: random.Random, tb: Testbench) -> None:
-    """Now and then, take the PE into Debug state. It is left by the next event."""
-    if not tb.now.nrw and _flag(rng, 0.04):
-        tb.change(halted=1)
+def event(dice: Dice, pe: PE) -> Input:
+    """An event that can happen now."""
+    kind = dice.choice(_WEIGHTS)
+    stays = (kind == Event.ERET) & (pe.nrw | (pe.el == EL.EL0))
+    kind = select(stays, Planes.constant(Event.EXECUTE), kind)
+    kind = select(pe.halted, Planes.constant(Event.DEBUG_EXIT), kind)
+    el: Bits = pe.el
+    lowest: Bits = select(el == EL.EL0, Planes.constant(EL.EL1), el)
+    target = dice.choice({EL.EL1: 1, EL.EL2: 1, EL.EL3: 1})
+    target = select(target < lowest, lowest, target)
+    executes = kind == Event.EXECUTE
+    mdscr_write = executes & (pe.el >= EL.EL1) & dice.chance(0.3)
+    return Input(
+        event=kind,
+        target_el=_usable(pe.controls(), target, otherwise=lowest),
+        spsr=spsr(dice, pe),
+        d_write=executes & ~pe.nrw & ~mdscr_write & dice.chance(0.3),
+        d_value=dice.number(1),
+        mdscr_write=mdscr_write,
+        mdscr_value=dice.register("mdscr_el1"),
+        mdscr_seen=dice.number(1),
+        async_first=dice.number(1),
+        isv_choice=dice.number(1),
+    )

@@ -8,14 +8,15 @@ Names are the vector file's columns (`model.columns`) and the retire trace's mem
 """
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from model.arch import Event
 from model.columns import COLUMNS, Lines
-from tb import scoreboard
-from tb.harness import ROW, STIMULUS, pack, unpack
+from tb import coverage, scoreboard
+from tb.coverage import Counts
+from tb.harness import ROW, STIMULUS, Rows, Step, pack, unpack
 from tb.scoreboard import Cycle
 
 #: every input column's default, as the vector file has it
@@ -53,14 +54,26 @@ WRITES = {
 CHOICES = {EVENT[name]: DEFAULTS[name] for name in ("async_first", "isv_choice", "mdscr_seen")}
 
 
+S = TypeVar("S", bound=Step)
+
+
 class Simulator(Protocol):
     """What an adapter in `tb.sims` gives: the harness, clocked."""
+
+    lanes: int  #: how many lanes a random sequence has here ...
+    steps: int  #: ... and how many steps
 
     async def reset(self) -> None:
         """Bring the design to its reset state."""
 
     async def cycle(self, stimulus: int) -> int:
         """Drive the stimulus word, sample the row when it has settled, pass one clock edge."""
+
+    def play(self, steps: Iterable[S]) -> AsyncIterator[tuple[S, Rows]]:
+        """Steps of many lanes, each with its rows, which are gone when the next is asked for.
+
+        What a lane was in before the first step is not known: that step loads a state.
+        """
 
 
 class Failure(Exception):
@@ -77,7 +90,9 @@ class Testbench:
         self.cycles: list[Cycle] = []
         self.controls = {name: DEFAULTS[name] for name in CONTROLS}
         self.remarks: list[str] = []  #: printed when the test fails
-        self._simulator = simulator
+        self.counts = coverage.none()  #: of the steps of many lanes that were checked
+        self.played = 0  #: cycles of these: lanes times steps
+        self.simulator = simulator
         self._pc = 0
 
     @property
@@ -132,10 +147,19 @@ class Testbench:
         """Hold the last row against values that the case states itself."""
         scoreboard.expect(self.cycles, row, fields)
 
-    async def finish(self) -> scoreboard.Checked:
-        """Hold every cycle against the model. Raises scoreboard.Mismatch."""
+    async def repeat(self, move: scoreboard.Move, lane: int) -> None:
+        """Let one lane of a step pass as a cycle."""
+        pe, state = move.pe or move.load, None
+        self.controls = {name: getattr(pe, name).at(lane) for name in CONTROLS}
+        if move.load:
+            state = {name: getattr(move.load, name).at(lane) for name in LOAD}
+        given = _given(move, lane) if move.happens else None
+        await self._cycle(_happen(given) if given else {}, given, state)
+
+    async def finish(self) -> Counts:
+        """Hold every cycle against the model; returns the coverage. Raises scoreboard.Mismatch."""
         await self.idle()
-        return scoreboard.check(self.cycles)
+        return self.counts + coverage.count(scoreboard.check(self.cycles))
 
     async def _cycle(
         self, ports: dict[str, int], given: dict[str, int] | None, state: dict[str, int] | None
@@ -144,7 +168,7 @@ class Testbench:
         ports = CHOICES | ports | {port: self.controls[name] for name, port in CONTROLS.items()}
         if state:
             ports |= {"load__enable": 1} | {port: state[name] for name, port in LOAD.items()}
-        word = await self._simulator.cycle(pack(STIMULUS, ports))
+        word = await self.simulator.cycle(pack(STIMULUS, ports))
         row = SimpleNamespace(**unpack(ROW, word))
         self.cycles.append(Cycle(self.controls, given, row, state))
         return row
@@ -173,6 +197,15 @@ def columns_of(lines: Lines, at: Any = ()) -> tuple[dict[str, int], dict[str, in
         if getattr(given, name)[at]:
             happens[name] = int(getattr(given, name.replace("write", "value"))[at])
     return state, happens
+
+
+def _given(move: scoreboard.Move, lane: int) -> dict[str, int]:
+    """The event of one lane, as `do` takes it."""
+    columns = {name: getattr(move.given, name).at(lane) for name in EVENT if name != "pc"}
+    for name in WRITES:
+        if getattr(move.given, name).at(lane):
+            columns[name] = getattr(move.given, name.replace("write", "value")).at(lane)
+    return columns | {"pc": move.pc.at(lane)}
 
 
 def _happen(given: dict[str, int]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from tb.scoreboard import Mismatch
 from tb.testbench import Failure, Simulator, Testbench
 
 #: name to adapter module, the default first
-SIMULATORS = ("pysim", "verilator", "icarus")
+SIMULATORS = ("pysim", "compiled", "verilator", "icarus")
 
 PASSED, FAILED, ERROR = "passed", "failed", "error"
 
@@ -89,7 +89,7 @@ async def _run_job(simulator: Simulator, job: Job, name: str) -> Result:
     try:
         await simulator.reset()
         await cases.CASES[job.case].body(tb)
-        counts = coverage.count(await tb.finish())
+        counts = await tb.finish()
     except Mismatch as error:
         status, failure, mismatch = FAILED, failures.mismatch(tb, error), error.cycle
     except Failure as error:
@@ -99,7 +99,15 @@ async def _run_job(simulator: Simulator, job: Job, name: str) -> Result:
         status, failure = ERROR, failures.unexpected(error)
     seconds = time.perf_counter() - start
     return Result(
-        job.case, name, job.seed, status, len(tb.cycles), seconds, counts, failure, mismatch
+        job.case,
+        name,
+        job.seed,
+        status,
+        len(tb.cycles) + tb.played,
+        seconds,
+        counts,
+        failure,
+        mismatch,
     )
 
 

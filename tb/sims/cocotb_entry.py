@@ -11,11 +11,12 @@ from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from tb.sims.cocotb_sim import OUTCOME, RUN, TASK
+from tb.sims.one_by_one import OneByOne
 
 PERIOD = 10  #: of the clock, in nanoseconds
 
 
-class Adapter:
+class Adapter(OneByOne):
     """`tb.testbench.Simulator` over a cocotb handle of the harness."""
 
     def __init__(self, dut: Any):

@@ -7,8 +7,7 @@ comes back, in a directory of the run's own, which holds the log and stays only 
 
 import contextlib
 import enum
-import fcntl
-import hashlib
+import functools
 import os
 import pickle
 import shutil
@@ -25,10 +24,8 @@ from typing import Any
 
 from hw.emit import EmitError, verilog
 from tb.harness import ROW, STIMULUS, Harness, Packing, Slot, width
-from tb.sims import SimulatorError, Task
-
-ROOT = Path(__file__).parents[2]
-SIM_BUILD = ROOT / "sim_build"
+from tb.sims import SimulatorError, Task, builds
+from tb.sims.builds import kept
 
 HARNESS, VIEW = "harness", "view"  #: top modules, without and with waves
 
@@ -99,7 +96,7 @@ class CocotbSimulator:
         if self.wheel:
             places.insert(0, str(_package_directory(self.wheel) / "bin"))
         os.environ["PATH"] = os.pathsep.join(places)
-        sys.path.insert(0, str(ROOT))
+        sys.path.insert(0, str(builds.ROOT))
         try:
             yield
         finally:
@@ -110,7 +107,7 @@ class CocotbSimulator:
     @contextlib.contextmanager
     def _run_directory(self) -> Iterator[Path]:
         """A directory that is removed in the end, unless an error says to look there."""
-        directory = Path(tempfile.mkdtemp(prefix="run-", dir=SIM_BUILD / self.name))
+        directory = Path(tempfile.mkdtemp(prefix="run-", dir=builds.SIM_BUILD / self.name))
         with contextlib.ExitStack() as stack:
             stack.callback(shutil.rmtree, directory)
             try:
@@ -127,25 +124,16 @@ class CocotbSimulator:
             raise SimulatorError(str(error)) from None
         if top == VIEW:
             source += view()
-        build = SIM_BUILD / self.name / self._key(source)
-        build.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(build.with_suffix(".lock")):  # one process builds, the others wait for it
-            if not build.exists():
-                self._build_new(build, source, top)
-        return build
+        build = functools.partial(self._build_new, source, top)
+        return kept(self.name, self._depends_on(source), build)
 
-    def _key(self, source: str) -> str:
-        """All that the build depends on, as a name."""
+    def _depends_on(self, source: str) -> object:
+        """All that the build depends on."""
         said = subprocess.run(self.version_command, capture_output=True, check=False).stdout
         # Verilator's executable finds cocotb's libraries by their path.
-        parts = (source, said, self.build_args, _package_directory("cocotb"))
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        return (source, said, self.build_args, str(_package_directory("cocotb")))
 
-    def _build_new(self, build: Path, source: str, top: str) -> None:
-        """Build elsewhere and rename, so that a build that was killed half-way is never used."""
-        for killed in build.parent.glob(f"{build.name}-*"):
-            shutil.rmtree(killed, ignore_errors=True)
-        part = Path(tempfile.mkdtemp(prefix=f"{build.name}-", dir=build.parent))
+    def _build_new(self, source: str, top: str, part: Path) -> None:
         verilog_file = part / "harness.v"
         verilog_file.write_text(source)
         try:
@@ -160,7 +148,6 @@ class CocotbSimulator:
             )
         except RuntimeError:
             raise SimulatorError(f"{self.name} was not built: see {part / LOG}") from None
-        part.rename(build)
 
     def _simulate(self, task: Task, build: Path, top: str, directory: Path) -> None:
         """Run the simulator until the task's outcome is in the directory."""
@@ -198,14 +185,6 @@ class CocotbSimulator:
 def _package_directory(package: str) -> Path:
     """Where an installed Python package is."""
     return Path(str(distribution(package).locate_file(package)))
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock between processes. The system lifts it when the process ends, however it ends."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def view() -> str:

@@ -8,11 +8,12 @@ from amaranth.sim import Simulator, SimulatorContext
 
 from tb.harness import Harness
 from tb.sims import Task
+from tb.sims.one_by_one import OneByOne
 
 PERIOD = 10e-9  #: of the clock, in seconds
 
 
-class Adapter:
+class Adapter(OneByOne):
     """`tb.testbench.Simulator` over an Amaranth testbench context."""
 
     def __init__(self, harness: Harness, context: SimulatorContext):

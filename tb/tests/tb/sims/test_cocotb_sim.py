@@ -13,7 +13,7 @@ import pytest
 from model.arch import Event
 from tb.harness import ROW, STIMULUS, pack, unpack, width
 from tb.lines import Drive
-from tb.sims import SimulatorError, cocotb_sim, icarus, pysim, verilator
+from tb.sims import SimulatorError, builds, cocotb_sim, icarus, pysim, verilator
 
 ADAPTERS = {"icarus": icarus, "verilator": verilator}
 CYCLES = 3000
@@ -51,7 +51,7 @@ def directory_named_in(error):
 
 def run_in(sim_build, simulator):
     """Run with the builds elsewhere."""
-    cocotb_sim.SIM_BUILD = sim_build
+    builds.SIM_BUILD = sim_build
     return simulator.run(Drive([0, 0]))
 
 
@@ -119,7 +119,7 @@ def test_a_run_prints_nothing_and_restores_the_environment(adapter, capfd):
 
 
 def test_a_run_leaves_the_build_alone(simulator, tmp_path, monkeypatch):
-    monkeypatch.setattr(cocotb_sim, "SIM_BUILD", tmp_path)
+    monkeypatch.setattr(builds, "SIM_BUILD", tmp_path)
     simulator.run(Drive([0]))
     with pytest.raises(ValueError):
         simulator.run(raise_value_error)
@@ -183,7 +183,7 @@ def test_builds_at_the_same_time_make_one_build(simulator, tmp_path):
 
 
 def test_a_build_that_was_killed_is_not_used(simulator, tmp_path, monkeypatch):
-    monkeypatch.setattr(cocotb_sim, "SIM_BUILD", tmp_path)
+    monkeypatch.setattr(builds, "SIM_BUILD", tmp_path)
     simulator.run(Drive([0, 0]))
     (build,) = (path for path in (tmp_path / "icarus").iterdir() if path.is_dir())
     killed = build.with_name(f"{build.name}-killed")

@@ -1,0 +1,30 @@
+"""Lanes on a simulator that has one design: one lane after the other."""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import TypeVar
+
+from model.planes import Planes
+from tb.harness import Rows, Step, rows_of, words_of
+
+S = TypeVar("S", bound=Step)
+
+
+class OneByOne:
+    """Base of the adapters that drive a word a cycle: `play` is made of `cycle`."""
+
+    lanes, steps = 64, 24  #: few: each cycle takes its time
+
+    async def cycle(self, stimulus: int) -> int:
+        """One clock cycle: see `tb.testbench.Simulator`."""
+        raise NotImplementedError
+
+    async def play(self, steps: Iterable[S]) -> AsyncIterator[tuple[S, Rows]]:
+        """See `tb.testbench.Simulator`."""
+        every = list(steps)
+        held: dict[str, Planes] = {}
+        words = [words_of(held := {**held, **step.ports}, step.lanes) for step in every]
+        rows = [
+            [await self.cycle(word) for word in of_lane] for of_lane in zip(*words, strict=True)
+        ]
+        for step, of_step in zip(every, zip(*rows, strict=True), strict=True):
+            yield step, rows_of(of_step)
