@@ -7,9 +7,10 @@ import contextlib
 import functools
 import logging
 import os
+import re
 import threading
 import time
-from collections.abc import Callable
+from concurrent.futures import CancelledError
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ from tb.work import Result, Unit
 
 PATIENCE = 60.0  #: seconds to wait for a worker where there is none
 TIMEOUT = 10.0  #: seconds for the scheduler to answer
+
+#: [tcp://]HOST:PORT
+_ADDRESS = re.compile(r"((tcp|tls)://)?(\[[0-9A-Fa-f:.]+\]|[^\s/:]+):\d{1,5}")
+_GIVE = "give the one that `dask scheduler` prints, as tcp://HOST:PORT"
+_MEND = "start it again, from the directory that this command runs from or with PYTHONPATH set"
 
 #: cases and working directory belong to the process, a worker may have many threads
 _ONE_AT_A_TIME = threading.Lock()
@@ -75,23 +81,26 @@ def _inside(directory: str | None) -> Any:
 class Cluster:
     """A crew (`tb.runner.Crew`) of all workers that a scheduler has, or gets later."""
 
-    def __init__(self, address: str, plan: Plan, do: Callable[[str, Unit], Any] = run_unit):
+    def __init__(self, address: str, plan: Plan):
+        if not _ADDRESS.fullmatch(address):
+            raise ClusterError(f"--dask: {address!r} is not an address; {_GIVE}")
+        if why := missing():
+            raise ClusterError(f"dask cannot run: {why}")
         from distributed import Client
 
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        _silence()
         directory = str(Path.cwd())
         self._address = address
-        self._work = functools.partial(do, directory)
+        self._work = functools.partial(run_unit, directory)
         self._stamp = functools.partial(stamp, directory, plan.hyp)
         self._wanted = (plan.version, plan.sequence)
         self._workers: set[str] = set()
+        self._news = threading.Event()  #: a task has come to its end
         self._tasks: dict[str, tuple[Any, Task[Unit]]] = {}  #: worker to its future and task
         try:
             self._client = Client(address, timeout=TIMEOUT, set_as_default=False)
-        except (OSError, ValueError, TypeError) as error:
-            why = str(error).splitlines()[0]
-            mend = "give the address that `dask scheduler` prints, as tcp://HOST:PORT"
-            raise ClusterError(f"no Dask scheduler answers at {address}: {why}; {mend}") from None
+        except OSError:
+            raise ClusterError(f"no Dask scheduler answers at {address}; {_GIVE}") from None
         try:
             self._await_workers()
         except BaseException:
@@ -120,15 +129,13 @@ class Cluster:
         """Give a task to an idle worker."""
         worker = min(self._workers - self._tasks.keys())
         future = self._client.submit(self._work, task.item, workers=[worker], pure=False)
+        future.add_done_callback(lambda _: self._news.set())
         self._tasks[worker] = future, task
 
     def wait(self) -> list[tuple[Task[Unit], Any]]:
-        """Tasks that have come to their end within TICK, with the result; None: the worker died."""
-        from distributed import wait
-
-        futures = [future for future, _ in self._tasks.values()]
-        with contextlib.suppress(TimeoutError):
-            wait(futures, timeout=TICK, return_when="FIRST_COMPLETED")
+        """Tasks that have come to their end within TICK, with the result (see `tb.runner.Crew`)."""
+        self._news.wait(TICK)
+        self._news.clear()
         done = [worker for worker, (future, _) in self._tasks.items() if future.done()]
         if not done:
             self._look_for_workers()
@@ -146,10 +153,12 @@ class Cluster:
             return task, future.result(timeout=TIMEOUT)
         except KilledWorker:
             return task, None
+        except CancelledError:  # nobody but a scheduler that ends does that
+            return task, self._gone()
         except SimulatorError as error:
-            raise SimulatorError(f"dask worker {worker}: {error}") from None
+            return task, SimulatorError(f"dask worker {worker}: {error}")
         except Exception as error:
-            raise ClusterError(f"dask worker {worker}: {_line(error)}") from None
+            return task, ClusterError(f"dask worker {worker}: {_line(error)}")
 
     def _await_workers(self) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -168,10 +177,13 @@ class Cluster:
         try:
             workers = set(self._client.nthreads())
         except (OSError, RuntimeError, ValueError):
-            mend = "start it again, then use --resume"
-            raise ClusterError(f"the Dask scheduler at {self._address} is gone; {mend}") from None
+            raise self._gone() from None
         new = {worker for worker in workers - self._workers if self._is_right(worker)}
         self._workers = (self._workers & workers) | new
+
+    def _gone(self) -> ClusterError:
+        mend = "start it again, then use --resume"
+        return ClusterError(f"the Dask scheduler at {self._address} is gone; {mend}")
 
     def _is_right(self, worker: str) -> bool:
         """Whether a worker is there and has this code. ClusterError if it has another."""
@@ -181,14 +193,14 @@ class Cluster:
             return False
         if found == self._wanted:
             return True
-        if isinstance(found, OSError) and not isinstance(found, FileNotFoundError):
-            return False  # it is gone again
-        if isinstance(found, ModuleNotFoundError):
-            raise ClusterError(f"dask worker {worker} has not this code ({found}): {_MEND}")
-        if isinstance(found, FileNotFoundError | SequenceError):
-            mend = "with --hyp, workers must see the same files as this process"
-            raise ClusterError(f"dask worker {worker}: {_line(found)}; {mend}")
         if isinstance(found, Exception):
+            if "ModuleNotFoundError" in repr(found):
+                raise ClusterError(f"dask worker {worker} has not this code: {_MEND}")
+            if isinstance(found, FileNotFoundError | PermissionError | SequenceError):
+                mend = "with --hyp, workers must see the files that this process sees"
+                raise ClusterError(f"dask worker {worker}: {_line(found)}; {mend}")
+            if isinstance(found, OSError):
+                return False  # it is gone again
             raise ClusterError(f"dask worker {worker}: {_line(found)}")
         if found[0] == self._wanted[0]:
             raise ClusterError(f"dask worker {worker} has another file for --hyp than this process")
@@ -198,7 +210,11 @@ class Cluster:
         )
 
 
-_MEND = "start it again, from the directory that this command runs from or with PYTHONPATH set"
+def _silence() -> None:
+    """Whatever Dask would log is said in one line, or no matter."""
+    for name in logging.root.manager.loggerDict:
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _line(error: Exception) -> str:

@@ -4,6 +4,7 @@ A file for each plan under `sim_build/journal/`: the plan, then a result a line.
 ever appended to, so whatever ends the run leaves whole lines and at most one torn one.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -83,7 +84,8 @@ class Journal:
         """Of a run that is finished nothing stays."""
         if finished:
             self._path.unlink(missing_ok=True)
-        self._file.close()
+        with contextlib.suppress(OSError):  # what could not be written, was told
+            self._file.close()
 
 
 def _why(directory: Path, header: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import fnmatch
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ ROOT = Path(__file__).parents[1]
 #: what the results of a run depend on, beside what it is asked for
 _SOURCES = (".py", ".csv", ".S", ".words")
 
-#: The most jobs in a unit. A simulator's start must not take longer than they do, and their results
-#: come all at once: Amaranth's simulator starts in 0.1 s, a process with cocotb in 1 to 2 s.
-_JOBS = {"pysim": 8}
-_JOBS_ELSEWHERE = 40
+#: About how much longer a random case takes than another: seconds, not some hundredths.
+_RANDOM = 10
+
+#: How much is in a unit, where a case that is not random is 1. The simulator's start must not take
+#: longer, and the results come all at once: Amaranth's takes 0.1 s, others 1 to 2 s.
+_SIZES = {"pysim": 20}
+_SIZE = 100
 
 
 class UsageError(Exception):
@@ -87,9 +90,10 @@ class Plan:
 
 
 def from_record(content: dict[str, Any]) -> Plan:
-    """A plan from its record. KeyError or TypeError if it is none."""
-    lists = {name: tuple(content[name]) for name in ("simulators", "cases")}
-    return Plan(**{**content, **lists})
+    """A plan from its record. LookupError or TypeError if it is none."""
+    values: dict[str, Any] = {field.name: content[field.name] for field in fields(Plan)}
+    lists = {name: tuple(values[name]) for name in ("simulators", "cases")}
+    return Plan(**{**values, **lists})
 
 
 def difference(ours: dict[str, Any], theirs: dict[str, Any], but: Sequence[str] = ()) -> str | None:
@@ -130,13 +134,20 @@ def units(
     """The jobs in units: enough for all workers, small enough that results keep coming."""
     for simulator in plan.simulators:
         here = [job for name, job in jobs if name == simulator]
-        for hand in _hands(simulator, here, workers, 1 if waves else len(here)):
+        # Several units a worker, so that none waits long for the last, where a start costs little.
+        hands = workers * (3 if simulator in _SIZES else 1)
+        size = 1 if waves else _SIZES.get(simulator, _SIZE)
+        for hand in _hands(here, hands, hands * size):
             yield Unit(simulator, hand, plan.hyp, first, waves)
 
 
-def _hands(simulator: str, jobs: list[Job], workers: int, most: int) -> Iterator[tuple[Job, ...]]:
-    # Several units a worker, so that none waits long for the last, where a start costs little.
-    count = workers * (3 if simulator in _JOBS else 1)
-    size = count * min(most, _JOBS.get(simulator, _JOBS_ELSEWHERE))
-    for start in range(0, len(jobs), size or 1):
-        yield from work.deal(jobs[start : start + size], count)
+def _hands(jobs: list[Job], count: int, size: int) -> Iterator[tuple[Job, ...]]:
+    """Jobs up to some size dealt out, then more."""
+    begun, so_far = [], 0
+    for job in jobs:
+        begun.append(job)
+        so_far += _RANDOM if CASES[job.case].random else 1
+        if so_far >= size:
+            yield from work.deal(begun, count)
+            begun, so_far = [], 0
+    yield from work.deal(begun, count)

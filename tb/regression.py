@@ -115,7 +115,7 @@ def _run_jobs(
 
 
 def _crew(asked: Plan, options: argparse.Namespace, jobs: int) -> Cluster | Processes[Unit]:
-    if options.dask:
+    if options.dask is not None:
         return Cluster(options.dask, asked)
     return Processes(work.run_unit, min(options.j, jobs))
 
@@ -132,6 +132,8 @@ def _results(
     queue = deque(map(Task, planning.units(asked, left, crew.size, options.first, waves)))
     take = lambda: queue.popleft() if queue else None  # noqa: E731
     for task, results in runner.as_done(crew, take, tick):
+        if isinstance(results, BaseException):
+            raise results
         yield from _after_death(task, queue) if results is None else results
 
 

@@ -19,7 +19,7 @@ from model import vectors
 from model.a64 import A64Error
 from model.hyp import SequenceError
 from model.vectors import Chunk, Outputs, VectorError
-from tb import cluster, lines, merge, regression, report, runner, work
+from tb import lines, merge, regression, report, runner, work
 from tb.cases import CASES, hyp
 from tb.cluster import ClusterError
 from tb.journal import JournalError
@@ -117,8 +117,6 @@ def run_tests(options: argparse.Namespace, console: Console) -> int:
             case = CASES[name]
             print(f"{name:60} {case.source}{' (random)' if case.random else ''}")
         return PASS
-    if options.dask and (missing := cluster.missing()):
-        raise UsageError(f"dask cannot run: {missing}")
     _check_writable(options)
     not_run: list[tuple[str, str]] = []
     plan = regression.plan(names, options, not_run)
@@ -128,7 +126,7 @@ def run_tests(options: argparse.Namespace, console: Console) -> int:
 def merge_shards(options: argparse.Namespace, console: Console) -> int:
     """The report of the whole run from those of its shards; returns its exit code."""
     why = "--merge reads files: give only --json, --junit, -v and -q with it"
-    _only(options, why, "merge", "json", "junit", "verbose", "quiet")
+    _only(options, why, "merge", "json", "junit", "verbose", "quiet", "j")
     _check_writable(options)
     found = merge.merge(options.merge)
     for result in found.bad:

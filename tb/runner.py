@@ -54,9 +54,9 @@ class Crew(Protocol[T]):
         ...
 
     def wait(self) -> list[tuple[Task[T], Any]]:
-        """Tasks that have come to their end within TICK, with the result; None: the worker died.
+        """Tasks that have come to their end within TICK, with the result.
 
-        Raises what the work raised.
+        That is what the work gave or raised; None: the worker died.
         """
         ...
 
@@ -64,7 +64,7 @@ class Crew(Protocol[T]):
 def as_done(
     crew: Crew[T], take: Callable[[], Task[T] | None], tick: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[Task[T], Any]]:
-    """(task, result) as they come; the result is None each time that a worker died of the task.
+    """(task, result) as they come, the result as `Crew.wait` has it.
 
     `take` gives the next task, or None if there is none for now; `tick` is called every TICK.
     """
@@ -112,7 +112,10 @@ def over_processes(
             if result is None:
                 again.append(task)
             while window and window[0].result is not None:
-                yield window[0].item, window.popleft().result
+                done = window.popleft()
+                if isinstance(done.result, BaseException):
+                    raise done.result
+                yield done.item, done.result
 
 
 class _Worker(Generic[T]):
@@ -135,7 +138,7 @@ class _Worker(Generic[T]):
         self._process.join()
 
 
-def _serve(work: Callable[[T], R], end: Connection, inherited: Sequence[Connection]) -> None:
+def _serve(work: Callable[[T], Any], end: Connection, inherited: Sequence[Connection]) -> None:
     os.setpgid(0, 0)  # Ctrl-C goes to the group of the terminal: the parent alone answers to it
     for connection in inherited:
         connection.close()
@@ -145,9 +148,8 @@ def _serve(work: Callable[[T], R], end: Connection, inherited: Sequence[Connecti
             try:
                 result = work(item)
             except (Exception, KeyboardInterrupt) as error:
-                end.send((False, error))
-            else:
-                end.send((True, result))
+                result = error
+            end.send(result)
 
 
 class Processes(Generic[T]):
@@ -184,7 +186,7 @@ class Processes(Generic[T]):
         worker.task = task
 
     def wait(self) -> list[tuple[Task[T], Any]]:
-        """Tasks that have come to their end within TICK, with the result; None: the worker died."""
+        """Tasks that have come to their end within TICK, with the result (see `Crew`)."""
         busy = {worker.connection: worker for worker in self._workers if worker.task}
         return [self._finish(busy[each]) for each in wait(list(busy), TICK)]  # type: ignore[index]
 
@@ -192,14 +194,12 @@ class Processes(Generic[T]):
         task = worker.task
         assert task is not None
         try:
-            well, value = worker.connection.recv()
+            result = worker.connection.recv()
         except (EOFError, ConnectionError):
             self._replace(worker)
             return task, None
-        if not well:
-            raise value
         worker.task = None
-        return task, value
+        return task, result
 
     def _replace(self, worker: _Worker[T]) -> _Worker[T]:
         worker.end()
