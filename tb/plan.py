@@ -14,9 +14,6 @@ from tb.work import Job, Unit
 
 ROOT = Path(__file__).parents[1]
 
-#: what the results of a run depend on, beside what it is asked for
-_SOURCES = (".py", ".csv", ".S", ".words")
-
 #: About how much longer a random case takes than another: seconds, not some hundredths.
 _RANDOM = 10
 
@@ -33,9 +30,10 @@ class UsageError(Exception):
 def _version() -> str:
     digest = hashlib.sha256()
     for package in ("hw", "model", "tb"):
-        for path in sorted((ROOT / package).rglob("*")):
+        for path in sorted((ROOT / package).rglob("[!.]*")):
             name = path.relative_to(ROOT)
-            if path.suffix in _SOURCES and name.parts[:2] != ("tb", "tests"):
+            no_source = path.suffix == ".pyc" or name.parts[:2] == ("tb", "tests")
+            if path.is_file() and not no_source:
                 digest.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()[:16]
 

@@ -4,6 +4,7 @@ Exit code: 0 all passed, 1 a mismatch, 2 it could not run (nothing selected coun
 """
 
 import argparse
+import errno
 import functools
 import os
 import sys
@@ -198,12 +199,17 @@ def _hardware(
 # The command
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # not Rich's exit code, which is that of a mismatch
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     # -w takes a value only with "=": what follows it is a test.
     options = parser().parse_intermixed_args(["-w=all" if word == "-w" else word for word in words])
-    console = Console(highlight=False, soft_wrap=True)
+    console = _Console(highlight=False, soft_wrap=True)
     try:
         if options.vectors:
             return run_vectors(options, console)
@@ -216,7 +222,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return COULD_NOT_RUN
     except OSError as error:
-        return _stop(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        file = "standard output" if error.errno == errno.ENOSPC else None  # files have their names
+        where = error.filename or file
+        return _stop(f"{where}: {error.strerror}" if where else str(error))
     except KeyboardInterrupt:
         return _stop("interrupted")
 

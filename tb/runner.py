@@ -25,7 +25,7 @@ TICK = 0.5  #: seconds that nothing can be told for
 
 
 class WorkerDied(Exception):
-    """A task has killed every worker that it was given to."""
+    """There are no workers for a task: it has killed those that it was given to, or none start."""
 
 
 def cores() -> int:
@@ -162,9 +162,10 @@ class Processes(Generic[T]):
         try:
             for _ in range(size):
                 self._workers.append(_Worker(work, self._workers))
-        except BaseException:
+        except OSError as error:
             self.close()
-            raise
+            why = f"{size} worker processes cannot be started: {error.strerror}"
+            raise WorkerDied(f"{why}; give a smaller -j") from None
 
     def close(self) -> None:
         """End all workers, whatever they are doing."""

@@ -748,6 +748,34 @@ def test_a_full_disk_is_one_line(tmp_path):
         assert not (tmp_path / "out.json").exists()
 
 
+def test_a_full_standard_output_is_one_line():
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "tb.run", "reset_state"],
+            env={**os.environ, "PYTHONPATH": str(TREE)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    said = "error: standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_a_reader_that_has_seen_enough_gets_no_mismatch(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tb.run", "directed.d*"],
+        env={**os.environ, "PYTHONPATH": str(TREE)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    with process:
+        assert process.stderr.read() == ""
+    assert process.returncode == 2
+
+
 #: a run in which no file can be larger than so many bytes
 FULL = """
 import resource, sys

@@ -5,6 +5,7 @@ import functools
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -182,6 +183,18 @@ def test_ticks_come_while_nothing_does():
 def test_what_ends_its_process_in_silence_has_killed_it():
     with pytest.raises(WorkerDied):
         list(over_processes(sys.exit, [0], 2))
+
+
+def test_more_workers_than_can_be_started_are_told():
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))\n"
+        "from tb.runner import Processes, WorkerDied\n"
+        "try: Processes(abs, 100)\n"
+        "except WorkerDied as error: print(error)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    text = "100 worker processes cannot be started: Too many open files; give a smaller -j\n"
+    assert (said.stdout, said.stderr) == (text, "")
 
 
 def test_stopping_early_does_not_wait_for_the_rest():
