@@ -18,7 +18,7 @@ class Progress:
         self._start = self._told = time.monotonic()
         self._bar = Bar(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=16),  # all of it fits in 80 columns
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
             console=console,
