@@ -56,24 +56,35 @@ def simulators(asked: str, not_run: list[tuple[str, str]]) -> list[str]:
     return [name for name, why in missing_of.items() if not why]
 
 
+@contextlib.contextmanager
 def run(
     asked: Plan, options: argparse.Namespace, console: Console, not_run: list[tuple[str, str]]
-) -> Report:
-    """Run it all, or up to Ctrl-C, or with -x to the first failure."""
+) -> Iterator[Report]:
+    """Run it all, or up to Ctrl-C, or with -x to the first failure.
+
+    The journal stays until the block has ended well: its results may be on no other file.
+    """
     coverage.legal()  # before the workers start, so that they inherit it
     found = Report(asked, not_run=not_run)
     header = {**asked.record(), "waves": options.waves}
     journal = Journal(SIM_BUILD / "journal", header, options.resume)
+    finished = False
+    try:
+        _run(found, options, console, journal)
+        yield found
+        finished = len(found.results) == asked.share
+    finally:
+        journal.close(finished)
+
+
+def _run(found: Report, options: argparse.Namespace, console: Console, journal: Journal) -> None:
     start = time.perf_counter()
     try:
         _go(found, options, console, journal)
     except KeyboardInterrupt:
         found.interrupted = True
-    finally:
-        journal.close(finished=len(found.results) == asked.share)
     found.seconds = time.perf_counter() - start
     found.results = report.by_name(found.results)
-    return found
 
 
 def _go(found: Report, options: argparse.Namespace, console: Console, journal: Journal) -> None:

@@ -121,7 +121,8 @@ def run_tests(options: argparse.Namespace, console: Console) -> int:
     _check_writable(options)
     not_run: list[tuple[str, str]] = []
     plan = regression.plan(names, options, not_run)
-    return _end(regression.run(plan, options, console, not_run), options, console)
+    with regression.run(plan, options, console, not_run) as found:
+        return _end(found, options, console)
 
 
 def merge_shards(options: argparse.Namespace, console: Console) -> int:

@@ -106,7 +106,7 @@ def results(path):
 def test_a_cluster_gives_what_one_machine_gives_and_again_if_a_worker_is_killed(machines):
     machines.worker()
     killed = machines.worker()
-    tests = ("directed", "tables.syndrome", "lockstep")
+    tests = ("directed.e*", "directed.i*", "lockstep.events")
     here = command(*tests, "--json", "here.json")
     here.communicate(timeout=60)
     assert here.returncode == 0
@@ -193,7 +193,7 @@ def test_a_cluster_without_workers_is_told(machines, monkeypatch, capsys):
 
 def test_a_scheduler_that_ends_is_told_and_the_run_resumed(machines):
     machines.worker()
-    words = ("directed", "tables.s*", "--dask", machines.address)
+    words = ("directed.e*", "lockstep.events", "--dask", machines.address)
     run = command(*words)
     run.stdout.readline()
     machines.scheduler.kill()

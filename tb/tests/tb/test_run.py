@@ -731,7 +731,7 @@ def test_a_run_that_was_killed_goes_on(run, tmp_path):
     assert results("out.json") == results("whole.json")
 
 
-def test_a_full_disk_is_one_line(tmp_path):
+def test_a_full_disk_is_one_line_and_loses_nothing(run, tmp_path):
     for limit, file in ((2000, "sim_build/journal/"), (40_000, "out.json")):
         done = subprocess.run(
             [sys.executable, "-c", FULL, str(limit), "directed.d*", "--json", "out.json"],
@@ -746,6 +746,9 @@ def test_a_full_disk_is_one_line(tmp_path):
         assert line.startswith(f"error: {file}")
         assert line.endswith(": File too large")
         assert not (tmp_path / "out.json").exists()
+    code, out, _ = run("directed.d*", "--resume", "--json", "out.json")
+    total = len(names_run())
+    assert (code, out[0]) == (0, f"resumed: {total} of {total} tests were done before")
 
 
 def test_a_full_standard_output_is_one_line():
