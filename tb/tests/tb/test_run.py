@@ -52,6 +52,26 @@ async def breaks(bench):
     raise RuntimeError("[broken]")
 
 
+async def kills(bench):
+    await steps(bench)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def kills_twice(bench):
+    await steps(bench)
+    for number in (1, 2):
+        if not Path(f"killed{number}").exists():
+            Path(f"killed{number}").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def interrupts_once(bench):
+    await steps(bench)
+    if not Path("interrupted").exists():
+        Path("interrupted").touch()
+        raise KeyboardInterrupt
+
+
 async def interrupts(bench):
     await steps(bench)
     raise KeyboardInterrupt
@@ -64,7 +84,8 @@ def toys(monkeypatch, tmp_path):
     for name in ("FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE"):
         monkeypatch.delenv(name, raising=False)
     cases.load()
-    for body in (steps, draws, fails, breaks, interrupts):
+    bodies = (steps, draws, fails, breaks, interrupts, kills, kills_twice, interrupts_once)
+    for body in bodies:
         case = cases.Case(f"toy.{body.__name__}", body, "a toy", body is draws)
         monkeypatch.setitem(cases.CASES, case.name, case)
     # Cases of the project that take long.
@@ -99,6 +120,15 @@ def faulty(monkeypatch):
 
 def names_run(path="out.json"):
     return [(test["name"], test["seed"]) for test in json.loads(Path(path).read_text())["tests"]]
+
+
+def results(path):
+    """All that a run wrote, but for the time that it took."""
+    content = json.loads(Path(path).read_text())
+    del content["seconds"]
+    for test in content["tests"]:
+        del test["seconds"]
+    return content
 
 
 # Passing and failing
@@ -165,12 +195,8 @@ def test_processes_and_one_process_give_the_same(run):
     for path, workers in (("one.json", 1), ("more.json", 2)):
         code, _, _ = run(*patterns, "-j", workers, "--seeds", 2, "--json", path)
         assert code == 0
-    one, more = (json.loads(Path(path).read_text()) for path in ("one.json", "more.json"))
-    for content in (one, more):
-        for test in content["tests"]:
-            del test["seconds"]
-    assert one == more
-    assert len(one["tests"]) == 6
+    assert results("one.json") == results("more.json")
+    assert len(names_run("one.json")) == 6
 
 
 # Which tests
@@ -276,7 +302,7 @@ def test_w_writes_a_waveform_of_every_test(run, option):
 
 def test_a_pass_leaves_no_waveform_unless_asked(run):
     assert run("toy.steps", "-w=fail")[0] == 0
-    assert not Path("sim_build").exists()
+    assert [path for path in Path("sim_build").rglob("*") if path.is_file()] == []
 
 
 def test_json_and_junit_say_the_same(run):
@@ -343,6 +369,10 @@ def test_colour_is_for_terminals(monkeypatch, capfd):
 
 # What cannot be run
 
+VECTORS_ALONE = "--vectors runs a file: give only -o, --sim, -j and -q with it"
+MERGE_ALONE = "--merge reads files: give only --json, --junit, -v and -q with it"
+NO_SHARDS = ("0/3", "4/3", "1/0", "1", "1/", "/2", "a/b", "1/2/3", "1.5/2", "²/3")
+
 ASSEMBLER = shutil.which("aarch64-linux-gnu-gcc") or importlib.util.find_spec("ziglang")
 
 
@@ -373,9 +403,26 @@ def make(name, content):
         ("--vectors in.csv -o no/x", "no/x: cannot be written: No such file or directory"),
         ("--vectors bad.csv -o x", "bad.csv:3: column 'el': '9' is not one of 0, 1, 2, 3"),
         ("--vectors junk -o x", "junk:1: unknown column"),
-        ("--vectors in.csv -o x steps", "--vectors runs a file: leave out tests, -l, --hyp, "),
-        ("--vectors in.csv -o x --json y", "--vectors runs a file: leave out tests, -l, --hyp, "),
-        ("--vectors in.csv -o x --junit y", "--vectors runs a file: leave out tests, -l, --hyp, "),
+        ("--vectors in.csv -o x steps", VECTORS_ALONE),
+        ("--vectors in.csv -o x --json y", VECTORS_ALONE),
+        ("--vectors in.csv -o x --junit y", VECTORS_ALONE),
+        ("--vectors in.csv -o x --resume", VECTORS_ALONE),
+        ("--vectors in.csv -o x --shard 1/2", VECTORS_ALONE),
+        ("--vectors in.csv -o x --dask y:1", VECTORS_ALONE),
+        *((f"--shard {text}", f"argument --shard: '{text}' is not I/N ") for text in NO_SHARDS),
+        (
+            "toy.steps --shard 2/2",
+            "--shard 2/2: nothing to run: there are 1 tests, so give at most ",
+        ),
+        ("--merge", "argument --merge: expected at least one argument; "),
+        ("--merge no.json", "no.json: cannot be read: No such file or directory"),
+        ("--merge junk", "junk: not the result of a run, or not all of it; give files that "),
+        ("--merge junk --json no/x", "no/x: cannot be written; give a file in an existing "),
+        ("--merge junk --seed 3", MERGE_ALONE),
+        ("steps --merge junk", MERGE_ALONE),
+        ("--merge junk --resume", MERGE_ALONE),
+        ("--merge junk --vectors in.csv -o x", VECTORS_ALONE),
+        ("toy.steps --resume", "nothing to resume: no run was stopped here; leave out --resume"),
         ("toy.steps -o x", "-o OUT goes with --vectors IN"),
         ("toy.steps --hyp=", "--hyp needs the name of a file"),
         ("--hyp no.S", "no.S: no such file, nor one of the sequences here: v1, bic, callout"),
@@ -559,6 +606,186 @@ def test_ctrl_c_gives_the_summary_so_far_and_leaves_nothing_behind(tmp_path):
     shown = {line for line in [first.strip(), *out.splitlines()] if line.startswith("PASS ")}
     assert len(shown) <= int(done) < int(total)
     assert group_is_gone(process.pid)
+
+
+# Workers that die
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_test_that_kills_three_workers_is_reported_and_the_rest_go_on(run, workers):
+    tests = ("toy.kills", "toy.steps", "toy.draws", "directed.isv*")
+    code, out, err = run(*tests, "-j", workers, "--json", "out.json", "--seed", 9)
+    assert (code, err) == (1, [])
+    at = out.index("ERROR toy.kills [pysim, seed 9]")
+    assert out[at + 1 : at + 3] == [
+        "  toy.kills with seed 9 killed its worker process 3 times; did it run out of memory?",
+        "  reproduce: python -m tb.run toy.kills --sim pysim --seed 9 -w",
+    ]
+    bad = {test["name"]: test["status"] for test in results("out.json")["tests"]}
+    assert [name for name, status in bad.items() if status != "passed"] == ["toy.kills"]
+    assert len(bad) > 5
+
+
+def test_a_test_whose_worker_was_killed_is_run_again(run):
+    code, out, err = run("toy.kills_twice", "toy.steps", "-q")
+    assert (code, err) == (0, [])
+    assert out[-1].startswith("PASS: 2 tests, ")
+
+
+# Parts, and going on
+
+
+def test_three_shards_merged_are_the_whole(run):
+    tests = ("toy.steps", "toy.draws", "toy.fails", "directed.isv*", "--seeds", 4)
+    assert run(*tests, "--json", "whole.json", "--junit", "whole.xml")[0] == 1
+    files = [f"{at}.json" for at in (1, 2, 3)]
+    codes = [run(*tests, "--shard", f"{at}/3", "--json", f"{at}.json")[0] for at in (1, 2, 3)]
+    assert sorted(codes) == [0, 0, 1]
+    words = ("--merge", files[2], files[0], files[1], "--json", "merged.json")
+    code, out, err = run(*words, "--junit", "merged.xml")
+    assert (code, err) == (1, [])
+    assert results("merged.json") == results("whole.json")
+    assert "FAIL toy.fails [pysim, seed 1]" in out
+    total = len(names_run("whole.json"))
+    assert out[-1].startswith(f"FAIL: 1 of {total} tests, ")
+    whole, merged = (JUnitXml.fromfile(f"{name}.xml") for name in ("whole", "merged"))
+    for xml in (whole, merged):
+        xml.update_statistics()
+        assert [(case.name, case.classname) for suite in xml for case in suite] == [
+            (f"{test['name']}[seed {test['seed']}]", "pysim")
+            for test in results("whole.json")["tests"]
+        ]
+    assert (merged.tests, merged.failures) == (whole.tests, whole.failures) == (total, 1)
+
+
+def test_all_shards_that_pass_are_a_pass(run):
+    for at in (1, 2):
+        run("toy.steps", "toy.draws", "--shard", f"{at}/2", "--json", f"{at}.json")
+    code, out, err = run("--merge", "1.json", "2.json")
+    assert (code, err) == (0, [])
+    assert len(out) == 1
+    assert out[0].startswith("PASS: 2 tests, ")
+    code, out, err = run("--merge", "2.json")
+    said = "error: shard 1 of 2 is missing; give the files of all shards"
+    assert (code, out, err) == (2, [], [said])
+
+
+def test_a_shard_tells_no_holes(run):
+    _, out, _ = run("--shard", "90/95")
+    assert not any(line.startswith("coverage:") for line in out)
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(run):
+    tests = ("toy.interrupts_once", "toy.steps", "toy.fails", "toy.draws", "--seeds", 3)
+    code, out, _ = run(*tests, "--json", "out.json")
+    assert code == 2
+    assert results("out.json")["verdict"] == "interrupted"
+    assert out[-1].endswith("; the same with --resume goes on")
+    done = len(results("out.json")["tests"])
+    code, out, err = run(*tests, "--resume", "--json", "out.json")
+    assert (code, err) == (1, [])
+    assert out[0] == f"resumed: {done} of 6 tests were done before"
+    assert len([line for line in out if line.startswith("PASS toy.")]) == 6 - done
+    assert out[-1].startswith("FAIL: 1 of 6 tests, ")
+    assert run(*tests, "--json", "whole.json")[0] == 1
+    assert results("out.json") == results("whole.json")
+    code, _, err = run(*tests, "--resume")
+    said = "error: nothing to resume: no run was stopped here; leave out --resume"
+    assert (code, err) == (2, [said])
+
+
+def test_a_failure_from_before_is_shown_again_with_its_waveform(run):
+    tests = ("toy.steps", "toy.fails", "toy.interrupts_once")
+    _, out, _ = run(*tests, "-w")
+    before = [line for line in out if line.startswith("  ")]
+    assert any(line.startswith("  waveform: ") for line in before)
+    code, out, _ = run(*tests, "-w", "--resume", "-q")
+    assert code == 1
+    assert [line for line in out if line.startswith("  ")] == before
+
+
+def test_another_run_is_not_resumed(run):
+    assert run("toy.interrupts_once", "toy.draws")[0] == 2
+    code, out, err = run("toy.interrupts_once", "toy.draws", "--seed", 2, "--resume")
+    assert (code, out) == (2, [])
+    text = "error: nothing to resume: the run that was stopped here had seed 1, not 2; "
+    assert err == [f"{text}ask for the same, or leave out --resume"]
+
+
+def test_a_run_that_was_killed_goes_on(run, tmp_path):
+    words = ["directed.e*", "lockstep.events", "-j", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tb.run", *words],
+        env={**os.environ, "PYTHONPATH": str(TREE)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        process.stdout.readline()
+        process.kill()
+    code, out, err = run(*words, "--resume", "--json", "out.json")
+    assert (code, err) == (0, [])
+    done, total = map(int, re.match(r"resumed: (\d+) of (\d+) tests", out[0]).groups())
+    assert 0 < done < total
+    assert run(*words, "--json", "whole.json")[0] == 0
+    assert results("out.json") == results("whole.json")
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(run, tmp_path):
+    for limit, file in ((2000, "sim_build/journal/"), (40_000, "out.json")):
+        done = subprocess.run(
+            [sys.executable, "-c", FULL, str(limit), "directed.d*", "--json", "out.json"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(TREE)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"error: {file}")
+        assert line.endswith(": File too large")
+        assert not (tmp_path / "out.json").exists()
+    code, out, _ = run("directed.d*", "--resume", "--json", "out.json")
+    total = len(names_run())
+    assert (code, out[0]) == (0, f"resumed: {total} of {total} tests were done before")
+
+
+def test_a_full_standard_output_is_one_line():
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "tb.run", "reset_state"],
+            env={**os.environ, "PYTHONPATH": str(TREE)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    said = "error: standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_a_reader_that_has_seen_enough_gets_no_mismatch(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tb.run", "directed.d*"],
+        env={**os.environ, "PYTHONPATH": str(TREE)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    with process:
+        assert process.stderr.read() == ""
+    assert process.returncode == 2
+
+
+#: a run in which no file can be larger than so many bytes
+FULL = """
+import resource, sys
+from tb.run import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+sys.exit(main(sys.argv[2:]))
+"""
 
 
 # The whole thing

@@ -1,14 +1,18 @@
-"""Work over processes: in order, a little ahead, and nothing left behind."""
+"""Work over processes: as it comes or in order, a little ahead, and nothing left behind."""
 
+import contextlib
+import functools
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tb.runner import WorkerDied, cores, over_processes
+from tb.runner import DEATHS, Processes, Task, WorkerDied, as_done, cores, over_processes
 
 LONG = 30  #: seconds
 
@@ -36,6 +40,19 @@ def die_at_3(number):
     if number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def die_at_3_while(directory, number):
+    """Until there are two files in the directory."""
+    if number == 3 and len(list(directory.iterdir())) < DEATHS - 1:
+        (directory / str(os.getpid())).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def tasks(items):
+    left = iter(items)
+    return lambda: next((Task(item) for item in left), None)
 
 
 def long_but_the_first(number):
@@ -83,9 +100,9 @@ def test_nothing_to_do_gives_nothing():
     assert list(over_processes(square, [], 2)) == []
 
 
-def test_one_worker_is_this_process_and_more_are_not():
-    assert {result for _, result in over_processes(who, range(3), 1)} == {os.getpid()}
-    pids = {result for _, result in over_processes(who, range(8), 2)}
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_is_another_process(workers):
+    pids = {result for _, result in over_processes(who, range(8), workers)}
     assert os.getpid() not in pids
 
 
@@ -111,11 +128,73 @@ def test_an_exception_of_the_work_comes_through(workers):
         next(results)
 
 
-def test_a_worker_that_is_killed_is_told():
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_kills_three_workers_is_told(workers):
     with pytest.raises(WorkerDied) as caught:
-        list(over_processes(die_at_3, range(100), 2))
+        list(over_processes(die_at_3, range(100), workers))
     mend = "run again, with a smaller -j if memory ran out"
-    assert str(caught.value) == f"a worker process was killed; {mend}"
+    assert str(caught.value) == f"3 worker processes were killed by the same work; {mend}"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_work_of_a_worker_that_dies_is_done_again_in_its_place(workers, tmp_path):
+    die_twice = functools.partial(die_at_3_while, tmp_path)
+    results = list(over_processes(die_twice, range(20), workers))
+    assert results == [(number, number) for number in range(20)]
+    assert len(list(tmp_path.iterdir())) == DEATHS - 1
+
+
+def test_a_worker_that_died_idle_is_replaced():
+    with contextlib.closing(Processes(square, 1)) as crew:
+        (pid,) = set(children())
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(0.2)
+        assert [result for _, result in as_done(crew, tasks(range(2)))] == [0, 1]
+
+
+def test_results_come_as_they_are_done():
+    with contextlib.closing(Processes(slow_first, 2)) as crew:
+        order = [task.item for task, _ in as_done(crew, tasks(range(4)))]
+    assert sorted(order) == list(range(4))
+    assert order[-1] == 0
+
+
+def test_each_death_is_told():
+    with contextlib.closing(Processes(die_at_3, 2)) as crew:
+        told = [(task.item, task.deaths, result) for task, result in as_done(crew, tasks([3, 1]))]
+    assert sorted(told) == [(1, 0, 1), (3, 1, None)]
+
+
+def test_ticks_come_while_nothing_does():
+    class Enough(Exception):
+        pass
+
+    ticks = []
+
+    def tick():
+        ticks.append(1)
+        if len(ticks) == 2:
+            raise Enough
+
+    with contextlib.closing(Processes(long_but_the_first, 1)) as crew, pytest.raises(Enough):
+        list(as_done(crew, tasks([1]), tick))
+
+
+def test_what_ends_its_process_in_silence_has_killed_it():
+    with pytest.raises(WorkerDied):
+        list(over_processes(sys.exit, [0], 2))
+
+
+def test_more_workers_than_can_be_started_are_told():
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))\n"
+        "from tb.runner import Processes, WorkerDied\n"
+        "try: Processes(abs, 100)\n"
+        "except WorkerDied as error: print(error)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    text = "100 worker processes cannot be started: Too many open files; give a smaller -j\n"
+    assert (said.stdout, said.stderr) == (text, "")
 
 
 def test_stopping_early_does_not_wait_for_the_rest():

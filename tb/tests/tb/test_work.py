@@ -145,6 +145,21 @@ def test_every_job_is_dealt_once_and_evenly(count):
     assert hands[0][0] == jobs[0]
 
 
+def test_the_jobs_of_a_unit_can_be_units_of_their_own():
+    jobs = (Job("toy.good", 1), Job("toy.parts", 2))
+    unit = Unit("pysim", jobs, "my.S", first=True)
+    assert work.singles(unit) == [Unit("pysim", (job,), "my.S", first=True) for job in jobs]
+
+
+def test_a_job_that_killed_its_workers_is_an_error_with_its_seed():
+    result = work.killed(Unit("icarus", (Job("toy.good", 77),)), 3)
+    assert (result.name, result.simulator, result.seed) == ("toy.good", "icarus", 77)
+    assert (result.status, result.cycles, result.counts.sum()) == (ERROR, 0, 0)
+    text = "toy.good with seed 77 killed its worker process 3 times; did it run out of memory?"
+    assert result.failure == text
+    assert result.killed
+
+
 def test_the_default_simulator_needs_nothing():
     assert work.SIMULATORS[0] == "pysim"
     assert work.adapter("pysim").missing() is None

@@ -1,0 +1,151 @@
+"""What a run is to do: which tests, on which simulators, with which seeds; dealt into units."""
+
+import fnmatch
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from model.hyp import sequences
+from tb import work
+from tb.cases import CASES
+from tb.work import Job, Unit
+
+ROOT = Path(__file__).parents[1]
+
+#: About how much longer a random case takes than another: seconds, not some hundredths.
+_RANDOM = 10
+
+#: How much is in a unit, where a case that is not random is 1. The simulator's start must not take
+#: longer, and the results come all at once: Amaranth's takes 0.1 s, others 1 to 2 s.
+_SIZES = {"pysim": 20}
+_SIZE = 100
+
+
+class UsageError(Exception):
+    """The run was asked for something that cannot be: one line that says what and the mend."""
+
+
+def _version() -> str:
+    digest = hashlib.sha256()
+    for package in ("hw", "model", "tb"):
+        for path in sorted((ROOT / package).rglob("[!.]*")):
+            name = path.relative_to(ROOT)
+            no_source = path.suffix == ".pyc" or name.parts[:2] == ("tb", "tests")
+            if path.is_file() and not no_source:
+                digest.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+#: Of the code. Taken when it is loaded: a process that goes on for days keeps what it has loaded.
+VERSION = _version()
+
+
+def sequence_digest(hyp: str | None) -> str | None:
+    """What the user's own sequence is. SequenceError if there is none."""
+    if hyp is None:
+        return None
+    return hashlib.sha256(repr(sequences.load(hyp)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that the results of a run depend on."""
+
+    simulators: tuple[str, ...]
+    cases: tuple[str, ...]
+    seed: int = 1  #: the first
+    seeds: int = 1  #: how many a random case runs with
+    hyp: str | None = None  #: the file of the user's own sequence, if any
+    sequence: str | None = None  #: its digest
+    whole: bool = False  #: every case was selected: a hole in the coverage means something
+    tests: int = 0  #: in all shards together
+    shard: int = 1  #: this one is the shard-th
+    shards: int = 1  #: of so many
+    version: str = VERSION
+
+    @property
+    def share(self) -> int:
+        """How many of the tests are in this shard."""
+        return len(range(self.shard - 1, self.tests, self.shards))
+
+    def jobs(self) -> list[tuple[str, Job]]:
+        """(simulator, job) of this shard."""
+        # The short and certain ones first: with -x, a fault shows at once.
+        names = sorted(self.cases, key=lambda name: CASES[name].random)
+        everything = [
+            (simulator, Job(name, self.seed + more))
+            for simulator in self.simulators
+            for name in names
+            for more in range(self.seeds if CASES[name].random else 1)
+        ]
+        return everything[self.shard - 1 :: self.shards]
+
+    def record(self) -> dict[str, Any]:
+        """For JSON, as it is when it is read again."""
+        return {**asdict(self), "simulators": list(self.simulators), "cases": list(self.cases)}
+
+
+def from_record(content: dict[str, Any]) -> Plan:
+    """A plan from its record. LookupError or TypeError if it is none."""
+    values: dict[str, Any] = {field.name: content[field.name] for field in fields(Plan)}
+    lists = {name: tuple(values[name]) for name in ("simulators", "cases")}
+    return Plan(**{**values, **lists})
+
+
+def difference(ours: dict[str, Any], theirs: dict[str, Any], but: Sequence[str] = ()) -> str | None:
+    """The first thing in which two plans' records differ, in words."""
+    for name, value in ours.items():
+        other = theirs.get(name)
+        if name in but or value == other:
+            continue
+        if name in ("cases", "tests", "whole"):
+            return "other tests"
+        if name == "version":
+            return f"another version of the code ({other}, not {value})"
+        return f"{name} {_text(other)}, not {_text(value)}"
+    return None
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def select(patterns: Sequence[str]) -> list[str]:
+    """The cases that match any pattern: a name, a part of one between dots, or with * and ?."""
+    if not patterns:
+        return list(CASES)
+    for pattern in patterns:
+        if not any(_matches(name, pattern) for name in CASES):
+            raise UsageError(f"no test matches {pattern!r}; python -m tb.run -l lists them")
+    return [name for name in CASES if any(_matches(name, pattern) for pattern in patterns)]
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(name, pattern) or f".{pattern}." in f".{name}."
+
+
+def units(
+    plan: Plan, jobs: Sequence[tuple[str, Job]], workers: int, first: bool, waves: Path | None
+) -> Iterator[Unit]:
+    """The jobs in units: enough for all workers, small enough that results keep coming."""
+    for simulator in plan.simulators:
+        here = [job for name, job in jobs if name == simulator]
+        # Several units a worker, so that none waits long for the last, where a start costs little.
+        hands = workers * (3 if simulator in _SIZES else 1)
+        size = 1 if waves else _SIZES.get(simulator, _SIZE)
+        for hand in _hands(here, hands, hands * size):
+            yield Unit(simulator, hand, plan.hyp, first, waves)
+
+
+def _hands(jobs: list[Job], count: int, size: int) -> Iterator[tuple[Job, ...]]:
+    """Jobs up to some size dealt out, then more."""
+    begun, so_far = [], 0
+    for job in jobs:
+        begun.append(job)
+        so_far += _RANDOM if CASES[job.case].random else 1
+        if so_far >= size:
+            yield from work.deal(begun, count)
+            begun, so_far = [], 0
+    yield from work.deal(begun, count)

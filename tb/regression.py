@@ -1,0 +1,169 @@
+"""A run from its plan to its report: on this machine or on a cluster, afresh or resumed."""
+
+import argparse
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from tb import coverage, report, runner, work
+from tb import plan as planning
+from tb.cluster import Cluster
+from tb.journal import Journal
+from tb.plan import Plan, UsageError
+from tb.progress import Progress
+from tb.report import Report
+from tb.runner import Processes, Task
+from tb.work import PASSED, Job, Result, Unit
+
+#: where waveforms and other generated files go
+SIM_BUILD = Path("sim_build")
+WAVES = SIM_BUILD / "waves"
+
+
+def plan(names: Sequence[str], options: argparse.Namespace, not_run: list[tuple[str, str]]) -> Plan:
+    """What the options ask for. UsageError if that is nothing, or cannot run."""
+    shard, shards = options.shard
+    asked = Plan(
+        tuple(simulators(options.sim, not_run)),
+        tuple(names),
+        options.seed,
+        options.seeds,
+        options.hyp,
+        planning.sequence_digest(options.hyp),
+        not options.patterns and not options.hyp,
+    )
+    asked = replace(asked, tests=len(asked.jobs()), shard=shard, shards=shards)
+    if not asked.share:
+        most = f"there are {asked.tests} tests, so give at most so many shards"
+        raise UsageError(f"--shard {shard}/{shards}: nothing to run: {most}")
+    return asked
+
+
+def simulators(asked: str, not_run: list[tuple[str, str]]) -> list[str]:
+    """The simulators to run. One that is asked for by its name must be there."""
+    if asked != "all":
+        missing = work.adapter(asked).missing()
+        if missing:
+            raise UsageError(f"{asked} cannot run: {missing}")
+        return [asked]
+    missing_of = {name: work.adapter(name).missing() for name in work.SIMULATORS}
+    not_run += [(name, why) for name, why in missing_of.items() if why]
+    return [name for name, why in missing_of.items() if not why]
+
+
+@contextlib.contextmanager
+def run(
+    asked: Plan, options: argparse.Namespace, console: Console, not_run: list[tuple[str, str]]
+) -> Iterator[Report]:
+    """Run it all, or up to Ctrl-C, or with -x to the first failure.
+
+    The journal stays until the block has ended well: its results may be on no other file.
+    """
+    coverage.legal()  # before the workers start, so that they inherit it
+    found = Report(asked, not_run=not_run)
+    header = {**asked.record(), "waves": options.waves}
+    journal = Journal(SIM_BUILD / "journal", header, options.resume)
+    finished = False
+    try:
+        _run(found, options, console, journal)
+        yield found
+        finished = len(found.results) == asked.share
+    finally:
+        journal.close(finished)
+
+
+def _run(found: Report, options: argparse.Namespace, console: Console, journal: Journal) -> None:
+    start = time.perf_counter()
+    try:
+        _go(found, options, console, journal)
+    except KeyboardInterrupt:
+        found.interrupted = True
+    found.seconds = time.perf_counter() - start
+    found.results = report.by_name(found.results)
+
+
+def _go(found: Report, options: argparse.Namespace, console: Console, journal: Journal) -> None:
+    """What is left to do, after what the journal has."""
+    done = {(each.simulator, Job(each.name, each.seed)) for each in journal.done}
+    if options.resume and not options.quiet:
+        console.print(f"resumed: {len(done)} of {found.plan.share} tests were done before")
+    for result in journal.done:
+        found.add(result)
+        if result.status != PASSED:
+            report.print_failure(console, result, options.hyp)
+    left = [job for job in found.plan.jobs() if job not in done]
+    if left and not (found.bad and options.first):
+        _run_jobs(left, found, options, console, journal)
+
+
+def _run_jobs(
+    left: list[tuple[str, Job]],
+    found: Report,
+    options: argparse.Namespace,
+    console: Console,
+    journal: Journal,
+) -> None:
+    progress = Progress(console, found.plan.share, len(found.results), options.quiet)
+    with contextlib.closing(_crew(found.plan, options, len(left))) as crew, progress:
+        for result in _results(crew, found.plan, left, options, progress.tick):
+            failed = result.status != PASSED
+            if failed and not result.waves and not result.killed:
+                result.waves = _second_run(result, options.hyp)
+            journal.add(result)
+            found.add(result)
+            progress.advance(result.cycles)
+            if not options.quiet:
+                report.print_result(console, result)
+            if failed:
+                report.print_failure(console, result, options.hyp)
+            if failed and options.first:
+                return
+
+
+def _crew(asked: Plan, options: argparse.Namespace, jobs: int) -> Cluster | Processes[Unit]:
+    if options.dask is not None:
+        return Cluster(options.dask, asked)
+    return Processes(work.run_unit, min(options.j, jobs))
+
+
+def _results(
+    crew: Cluster | Processes[Unit],
+    asked: Plan,
+    left: list[tuple[str, Job]],
+    options: argparse.Namespace,
+    tick: Callable[[], None],
+) -> Iterator[Result]:
+    """As they come. Ends when there is one for every job."""
+    waves = WAVES if options.waves == "all" else None
+    queue = deque(map(Task, planning.units(asked, left, crew.size, options.first, waves)))
+    take = lambda: queue.popleft() if queue else None  # noqa: E731
+    for task, results in runner.as_done(crew, take, tick):
+        if isinstance(results, BaseException):
+            raise results
+        yield from _after_death(task, queue) if results is None else results
+
+
+def _after_death(task: Task[Unit], queue: deque[Task[Unit]]) -> list[Result]:
+    """The unit's jobs go back into the queue, one by one: then it is known which one kills."""
+    if len(task.item.jobs) > 1:
+        queue += [Task(unit, task.deaths) for unit in work.singles(task.item)]
+    elif task.deaths < runner.DEATHS:
+        queue.append(task)
+    else:
+        return [work.killed(task.item, task.deaths)]
+    return []
+
+
+def _second_run(result: Result, user_sequence: str | None) -> Path | None:
+    """The same test again, for its waveform; None if that kills its process."""
+    unit = Unit(result.simulator, (Job(result.name, result.seed),), user_sequence, waves=WAVES)
+    try:
+        ((_, results),) = runner.over_processes(work.run_unit, [unit], 1)
+    except runner.WorkerDied:
+        return None
+    return results[0].waves
