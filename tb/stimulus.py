@@ -136,23 +136,31 @@ def sequence(
     """
     dice = Dice(seed, lanes)
     pe = start(dice)
-    held = Planes.constant(0)
-    yield Move(lanes, None, None, None, held, False, pe, _load_ports(pe) | {"event__valid": held})
+    yield first_move(lanes, pe)
     for _ in range(steps):
         if dice.once(changes):
             pe = change(dice, pe)
         if dice.once(idle):
-            yield _move(dice, lanes, pe, happens=False, load=None)
+            given = event(dice, pe)
+            yield move(lanes, pe, given, Planes(dice.noise()), happens=False, load=None)
         load = start(dice) if dice.once(1 / _STAY) else None
-        move = _move(dice, lanes, halt(dice, pe), happens=True, load=load)
-        yield move
-        assert move.pe and move.effect
-        pe = load or after(move.pe, move.effect)
+        pe = halt(dice, pe)
+        made = move(lanes, pe, event(dice, pe), Planes(dice.noise()), happens=True, load=load)
+        yield made
+        assert made.effect
+        pe = load or after(pe, made.effect)
 
 
-def _move(dice: Dice, lanes: int, pe: PE, happens: bool, load: PE | None) -> Move:
-    given, pc = event(dice, pe), Planes(dice.noise())
-    ports = {port: getattr(pe, name) for name, port in CONTROLS.items()}
+def first_move(lanes: int, pe: PE) -> Move:
+    """The step that puts the PEs somewhere."""
+    zero: Bits = Planes.constant(0)
+    ports = _control_ports(pe) | _load_ports(pe) | {"event__valid": zero}
+    return Move(lanes, None, None, None, zero, False, pe, ports)
+
+
+def move(lanes: int, pe: PE, given: Input, pc: Bits, happens: bool, load: PE | None) -> Move:
+    """A step in which `given` happens, or nothing does. All are planes."""
+    ports = _control_ports(pe)
     ports |= {EVENT[name]: getattr(given, name) for name in EVENT if name != "pc"}
     for name, (write, data) in WRITES.items():
         ports[write] = getattr(given, name)
@@ -160,6 +168,10 @@ def _move(dice: Dice, lanes: int, pe: PE, happens: bool, load: PE | None) -> Mov
     ports |= {EVENT["pc"]: pc, "event__valid": Planes.constant(happens)}
     ports |= _load_ports(load) if load else {"load__enable": Planes.constant(0)}
     return Move(lanes, pe, given, take(pe, given), pc, happens, load, ports)
+
+
+def _control_ports(pe: PE) -> dict[str, Planes]:
+    return {port: getattr(pe, name) for name, port in CONTROLS.items()}
 
 
 def _load_ports(pe: PE) -> dict[str, Planes]:

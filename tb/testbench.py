@@ -8,7 +8,8 @@ Names are the vector file's columns (`model.columns`) and the retire trace's mem
 """
 
 import random
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any, Protocol, TypeVar
 
@@ -17,7 +18,7 @@ from model.columns import COLUMNS, Lines
 from tb import coverage, scoreboard
 from tb.coverage import Counts
 from tb.harness import ROW, STIMULUS, Rows, Step, pack, unpack
-from tb.scoreboard import Cycle
+from tb.scoreboard import Cycle, Move
 
 #: every input column's default, as the vector file has it
 DEFAULTS = {column.name: column.default or 0 for column in COLUMNS}
@@ -49,6 +50,8 @@ WRITES = {
     "d_write": ("event__d_write", "event__d_value"),
     "mdscr_write": ("event__mdscr_write", "event__mdscr_value"),
 }
+
+ALONE = 4  #: steps of `Testbench.play` that lane 0 goes through again, cycle by cycle
 
 #: the free choices where nothing else is said, as in the vector file
 CHOICES = {EVENT[name]: DEFAULTS[name] for name in ("async_first", "isv_choice", "mdscr_seen")}
@@ -147,8 +150,35 @@ class Testbench:
         """Hold the last row against values that the case states itself."""
         scoreboard.expect(self.cycles, row, fields)
 
-    async def repeat(self, move: scoreboard.Move, lane: int) -> None:
-        """Let one lane of a step pass as a cycle."""
+    async def play(self, moves: Callable[[], Iterator[Move]]) -> None:
+        """Hold many lanes against the model, as `moves()` has them each time that it is called.
+
+        One lane is gone through again, cycle by cycle: the first that differs, for the table of
+        differences; if none does, the first steps of lane 0, for the waveform.
+        """
+        wrong = await self._all_lanes(moves())
+        lane, steps = wrong or (0, ALONE)
+        await self.simulator.reset()
+        for move in islice(moves(), steps):
+            await self._one_lane(move, lane)
+        if wrong:
+            scoreboard.check(self.cycles)
+            raise Failure(f"lane {lane} is wrong in step {steps} among the others, but not alone")
+
+    async def _all_lanes(self, moves: Iterator[Move]) -> tuple[int, int] | None:
+        """(lane, steps up to there) where hardware and model part, if they do."""
+        steps = 0
+        async for move, rows in self.simulator.play(moves):
+            steps += 1
+            lane = scoreboard.wrong_lane(move, rows)
+            if lane is not None:
+                return lane, steps
+            self.played += move.lanes
+            self.counts += coverage.of_step(move)
+        return None
+
+    async def _one_lane(self, move: Move, lane: int) -> None:
+        """One lane of a step as a cycle."""
         pe, state = move.pe or move.load, None
         self.controls = {name: getattr(pe, name).at(lane) for name in CONTROLS}
         if move.load:
@@ -199,7 +229,7 @@ def columns_of(lines: Lines, at: Any = ()) -> tuple[dict[str, int], dict[str, in
     return state, happens
 
 
-def _given(move: scoreboard.Move, lane: int) -> dict[str, int]:
+def _given(move: Move, lane: int) -> dict[str, int]:
     """The event of one lane, as `do` takes it."""
     columns = {name: getattr(move.given, name).at(lane) for name in EVENT if name != "pc"}
     for name in WRITES:

@@ -14,7 +14,7 @@ from tb.scoreboard import Mismatch
 from tb.testbench import Failure, Simulator, Testbench
 
 #: name to adapter module, the default first
-SIMULATORS = ("pysim", "compiled", "verilator", "icarus")
+SIMULATORS = ("compiled", "pysim", "verilator", "icarus")
 
 PASSED, FAILED, ERROR = "passed", "failed", "error"
 
