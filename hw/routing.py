@@ -140,8 +140,10 @@ class ExceptionReturn(wiring.Component):
             with m.Case(EL.EL2):
                 m.d.comb += wrong_width.eq(aarch32 ^ e.el2_aarch32)
                 m.d.comb += unavailable.eq(~e.el2_enabled | (aarch32 & ~e.ns))
+            with m.Case(EL.EL3):
+                m.d.comb += unavailable.eq(~e.have_el3)
 
-        above = self.target > self.el  # always, where the target is an EL3 that does not exist
+        above = self.target > self.el
         m.d.comb += self.illegal.eq(no_mode | wrong_width | unavailable | above)
         return m
 

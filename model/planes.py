@@ -52,7 +52,7 @@ class Planes:
     __hash__ = None  # type: ignore[assignment]  # == compares lane by lane
 
     def __init__(self, rows: Sequence[Row]):
-        self.rows = rows
+        self.rows = rows or (ZEROS,)
 
     @classmethod
     def of(cls, values: Any, width: int) -> "Planes":
@@ -115,7 +115,8 @@ class Planes:
         return Planes([*both, *longer[len(shorter) :]])
 
     def __invert__(self) -> "Planes":
-        return Planes([_not(row) for row in self.rows])
+        (bit,) = self.rows  # of a wider value, the bits above its rows would be missing
+        return Planes([_not(bit)])
 
     def __rshift__(self, count: int) -> "Planes":
         return Planes(self.rows[count:])
@@ -128,8 +129,6 @@ class Planes:
         if not isinstance(other, Planes):
             other = Planes.constant(other)
         value, bit = _by_length(self, other)
-        if not bit:
-            return Planes(())
         (condition,) = bit
         return Planes([_and(row, condition) for row in value])
 

@@ -114,4 +114,5 @@ def _result(test: dict[str, Any]) -> Result:
         float(test["seconds"]),
         coverage.none(),
         str(test["failure"]),
+        inputs=int(test["inputs"]),
     )

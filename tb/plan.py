@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 _RANDOM = 10
 
 #: How much is in a unit, where a case that is not random is 1. The simulator's start must not take
-#: longer, and the results come all at once: Amaranth's takes 0.1 s, others 1 to 2 s.
-_SIZES = {"pysim": 20}
+#: longer, and the results come all at once: it takes 0.1 s where it has a size, else 1 to 2 s.
+_SIZES = {"pysim": 20, "compiled": 20}
 _SIZE = 100
 
 
@@ -79,6 +79,7 @@ class Plan:
             for simulator in self.simulators
             for name in names
             for more in range(self.seeds if CASES[name].random else 1)
+            if simulator == work.COMPILED or not CASES[name].bulk
         ]
         return everything[self.shard - 1 :: self.shards]
 

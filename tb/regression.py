@@ -12,6 +12,7 @@ from rich.console import Console
 
 from tb import coverage, report, runner, work
 from tb import plan as planning
+from tb.cases import CASES
 from tb.cluster import Cluster
 from tb.journal import Journal
 from tb.plan import Plan, UsageError
@@ -23,6 +24,9 @@ from tb.work import PASSED, Job, Result, Unit
 #: where waveforms and other generated files go
 SIM_BUILD = Path("sim_build")
 WAVES = SIM_BUILD / "waves"
+
+
+_ONLY_COMPILED = "it takes the compiled simulator (--sim compiled; apt-get install g++)"
 
 
 def plan(names: Sequence[str], options: argparse.Namespace, not_run: list[tuple[str, str]]) -> Plan:
@@ -38,6 +42,11 @@ def plan(names: Sequence[str], options: argparse.Namespace, not_run: list[tuple[
         not options.patterns and not options.hyp,
     )
     asked = replace(asked, tests=len(asked.jobs()), shard=shard, shards=shards)
+    bulk = [name for name in names if CASES[name].bulk]
+    if work.COMPILED not in asked.simulators:
+        not_run += [(name, _ONLY_COMPILED) for name in bulk]
+    if bulk and not asked.tests:
+        raise UsageError(f"{bulk[0]} cannot run: {_ONLY_COMPILED}")
     if not asked.share:
         most = f"there are {asked.tests} tests, so give at most so many shards"
         raise UsageError(f"--shard {shard}/{shards}: nothing to run: {most}")

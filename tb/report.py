@@ -62,7 +62,8 @@ def print_result(console: Console, result: Result) -> None:
     """One line."""
     mark = "[green]PASS[/]" if result.status == PASSED else f"[bold red]{_word(result)}[/]"
     name = f"{result.name} [dim]\\[{result.simulator}, seed {result.seed}][/]"
-    console.print(f"{mark} {name}: {result.cycles} cycles, {result.seconds:.2f} s")
+    inputs = f"all {result.inputs:,} inputs, " if result.inputs else ""
+    console.print(f"{mark} {name}: {inputs}{result.cycles:,} cycles, {result.seconds:.2f} s")
 
 
 def _word(result: Result) -> str:
@@ -150,6 +151,7 @@ def write_json(path: Path, report: Report) -> None:
                 "sim": result.simulator,
                 "seed": result.seed,
                 "cycles": result.cycles,
+                "inputs": result.inputs,
                 "status": result.status,
                 "seconds": round(result.seconds, 3),
                 "failure": result.failure,

@@ -75,7 +75,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("-j", type=_count, default=runner.cores(), metavar="N", help="processes")
     p.add_argument("--seed", type=_seed, default=DEFAULT_SEED, metavar="S", help="first seed")
     p.add_argument("--seeds", type=_count, default=1, metavar="N", help="seeds a random test runs")
-    p.add_argument("--sim", choices=(*work.SIMULATORS, "all"), default=work.SIMULATORS[0])
+    p.add_argument(
+        "--sim",
+        choices=(*work.SIMULATORS, "all"),
+        default=work.default_simulator(),
+        help="default: compiled, or pysim where there is no C++ compiler",
+    )
     p.add_argument(
         "-w",
         dest="waves",
@@ -170,7 +175,7 @@ def run_vectors(options: argparse.Namespace, console: Console) -> int:
         raise UsageError("--vectors needs -o OUT, the file for the answers")
     why = "--vectors runs a file: give only -o, --sim, -j and -q with it"
     _only(options, why, "vectors", "output", "sim", "j", "quiet")
-    simulator = work.SIMULATORS[0] if options.sim == "all" else options.sim
+    simulator = work.default_simulator() if options.sim == "all" else options.sim
     regression.simulators(simulator, [])
     wrong: list[str] = []
     answer = functools.partial(_hardware, simulator, options.j, wrong)

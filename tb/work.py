@@ -13,8 +13,10 @@ from tb.coverage import Counts
 from tb.scoreboard import Mismatch
 from tb.testbench import Failure, Simulator, Testbench
 
-#: name to adapter module, the default first
-SIMULATORS = ("compiled", "pysim", "verilator", "icarus")
+COMPILED = "compiled"
+
+#: names of adapter modules, the fastest first
+SIMULATORS = (COMPILED, "pysim", "verilator", "icarus")
 
 PASSED, FAILED, ERROR = "passed", "failed", "error"
 
@@ -52,6 +54,7 @@ class Result:
     failure: str = ""  #: what is wrong, in full: several lines
     mismatch: int | None = None  #: the cycle where hardware and model part, if they do
     waves: Path | None = None
+    inputs: int = 0  #: of a block, where the case goes through all of them
     killed: bool = False  #: it ended the process that ran it: it is not to be run again
 
 
@@ -109,12 +112,18 @@ async def _run_job(simulator: Simulator, job: Job, name: str) -> Result:
         counts,
         failure,
         mismatch,
+        inputs=tb.inputs,
     )
 
 
 def adapter(simulator: str) -> sims.Adapter:
     """The adapter module of a simulator."""
     return cast(sims.Adapter, import_module(f"tb.sims.{simulator}"))
+
+
+def default_simulator() -> str:
+    """The fastest that needs nothing which is missing, of those that start at once."""
+    return "pysim" if adapter(COMPILED).missing() else COMPILED
 
 
 def run_unit(unit: Unit) -> list[Result]:

@@ -22,24 +22,25 @@ class Case:
     body: Body
     source: str  #: what it checks: a section of the manual, a table
     random: bool  #: worth running with more than one seed
+    bulk: bool = False  #: takes so many cycles that only the compiled simulator can
 
 
 CASES: dict[str, Case] = {}
 
 
-def register(name: str, body: Body, source: str, random: bool = False) -> None:
+def register(name: str, body: Body, source: str, random: bool = False, bulk: bool = False) -> None:
     """Add a case. ValueError if the name is taken."""
     if name in CASES:
         raise ValueError(f"two cases are named {name}")
-    CASES[name] = Case(name, body, source, random)
+    CASES[name] = Case(name, body, source, random, bulk)
 
 
-def case(source: str, random: bool = False) -> Callable[[Body], Body]:
+def case(source: str, random: bool = False, bulk: bool = False) -> Callable[[Body], Body]:
     """Decorator: the coroutine is a case, named for its topic (file or package) and itself."""
 
     def decorate(body: Body) -> Body:
         topic = body.__module__.removeprefix(f"{__name__}.").split(".")[0]
-        register(f"{topic}.{body.__name__}", body, source, random)
+        register(f"{topic}.{body.__name__}", body, source, random, bulk)
         return body
 
     return decorate

@@ -10,9 +10,7 @@ from tb.testbench import Testbench
 async def _sequence(tb: Testbench, idle: float, changes: float) -> None:
     """Random events; `idle` and `changes` are the chances of an idle cycle and of a change."""
     lanes, steps = tb.simulator.lanes, tb.simulator.steps
-    await tb.play(
-        partial(stimulus.sequence, tb.rng.getrandbits(64), lanes, steps, idle, changes)
-    )
+    await tb.play(partial(stimulus.sequence, tb.rng.getrandbits(64), lanes, steps, idle, changes))
 
 
 @case("D2.12", random=True)

@@ -59,12 +59,25 @@ def test_a_product_of_two_wide_values_is_refused(np_rng):
         value * value
 
 
-def test_shifts_and_complement(np_rng):
+def test_shifts(np_rng):
     value = _draw(np_rng, 9)
     planes = Planes.of(value, 9)
     assert np.array_equal((planes >> 4).values(LANES), value >> np.uint64(4))
     assert np.array_equal((planes << 4).values(LANES), value << np.uint64(4))
-    assert np.array_equal((~planes).values(LANES), value ^ np.uint64(0x1FF))
+
+
+def test_the_complement_is_of_one_bit(np_rng):
+    value = _draw(np_rng, 1)
+    assert np.array_equal((~Planes.of(value, 1)).values(LANES), value ^ np.uint64(1))
+    for nothing in (
+        Planes.constant(0),
+        Planes(()),
+        Planes.constant(5) & 0,
+        Planes.constant(1) >> 1,
+    ):
+        assert (~nothing).values(LANES).all()
+    with pytest.raises(ValueError):
+        ~Planes.of(_draw(np_rng, 2), 2)
 
 
 def test_a_lane_can_be_read_alone(np_rng):
