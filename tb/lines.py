@@ -1,96 +1,92 @@
-"""Vector files on the hardware: one line a clock cycle.
+"""Vector files on the hardware: one line a clock cycle, in as many lanes as the simulator has.
 
 The state of a line is loaded at the edge that ends the line before it.
 """
 
-import random
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from model.columns import Lines
+from model.planes import WORD, Planes
 from model.vectors import Chunk, Outputs, expected
 from tb import work
 from tb.failures import value_text
-from tb.harness import ROW, STIMULUS, width
+from tb.harness import STIMULUS
 from tb.testbench import CONTROLS, EVENT, LOAD, WRITES, Simulator
 
 
-def stimulus(lines: Lines) -> list[int]:
-    """n + 1 stimulus words for n lines. The first loads the state of the first line."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The lines that happen in a clock cycle, one a lane, while those of the next are loaded."""
+
+    lanes: int
+    ports: Mapping[str, Planes]
+
+
+def steps(lines: Lines, most_lanes: int) -> Iterator[Step]:
+    """n / lanes + 1 steps. Line at happens in lane at % lanes of step at // lanes + 1."""
+    count = len(lines.pe.d)
+    lanes = min(most_lanes, -(-count // WORD) * WORD)
+    times = -(-count // lanes)
+    events, loads = _events(lines), _loads(lines)
+    for time in range(times + 1):
+        now = {"event__valid": Planes.constant(time > 0)}
+        if time > 0:
+            now |= _part(events, time - 1, lanes)
+        if time < times:
+            now |= _part(loads, time, lanes)
+        yield Step(lanes, now | {"load__enable": Planes.constant(time < times)})
+
+
+def _events(lines: Lines) -> dict[str, Any]:
+    """Port to the lines' values."""
     pe, given = lines.pe, lines.given
-    happen = {CONTROLS[name]: getattr(pe, name) for name in CONTROLS}
-    happen |= {EVENT[name]: getattr(given, name) for name in EVENT if hasattr(given, name)}
-    happen["event__valid"] = np.ones_like(pe.d)
+    ports = {CONTROLS[name]: getattr(pe, name) for name in CONTROLS}
+    ports |= {EVENT[name]: getattr(given, name) for name in EVENT if hasattr(given, name)}
     for name, (write, data) in WRITES.items():
-        happen |= {
-            write: getattr(given, name),
-            data: getattr(given, name.replace("write", "value")),
-        }
-    load = {port: getattr(pe, name) for name, port in LOAD.items()}
-    load["load__enable"] = np.ones_like(pe.d)
-    events, loads = _words(happen), _words(load)
-    return [event | state for event, state in zip([0, *events], [*loads, 0], strict=True)]
+        ports[write] = getattr(given, name)
+        ports[data] = getattr(given, name.replace("write", "value"))
+    return ports
 
 
-def _words(ports: Mapping[str, Any]) -> list[int]:
-    """Arrays of shape (n,) to n words."""
-    shifts = [STIMULUS[port].lsb for port in ports]
-    columns = [values.astype(np.uint64).tolist() for values in ports.values()]
-    return [
-        sum(value << shift for value, shift in zip(values, shifts, strict=True))
-        for values in zip(*columns, strict=True)
-    ]
+def _loads(lines: Lines) -> dict[str, Any]:
+    return {port: getattr(lines.pe, name) for name, port in LOAD.items()}
+
+
+def _part(ports: Mapping[str, Any], time: int, lanes: int) -> dict[str, Planes]:
+    """The values of one time; where there are no lines left in a lane, 0."""
+    result = {}
+    for port, values in ports.items():
+        here = np.zeros(lanes, dtype=np.uint64)
+        part = values[time * lanes : (time + 1) * lanes]
+        here[: len(part)] = part
+        result[port] = Planes.of(here, STIMULUS[port].width)
+    return result
 
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """Runs stimulus words; gives the row of each but the first."""
+    """Runs lines; gives the output columns."""
 
-    words: Sequence[int]
+    lines: Lines
 
-    async def __call__(self, simulator: Simulator) -> list[int]:
-        """One word a clock cycle."""
+    async def __call__(self, simulator: Simulator) -> Outputs:
+        """One line a clock cycle and lane."""
         await simulator.reset()
-        rows = [await simulator.cycle(word) for word in self.words]
-        return rows[1:]
+        found: list[list[Any]] = []
+        async for step, rows in simulator.play(steps(self.lines, simulator.lanes)):
+            found.append([rows[name].values(step.lanes) for name in Outputs._fields])
+        columns = (np.concatenate(parts[1:]) for parts in zip(*found, strict=True))
+        return Outputs(*(column[: len(self.lines.pe.d)] for column in columns))
 
 
-@dataclass(frozen=True, slots=True)
-class TimedDrive:
-    """Runs random words; gives the cycles a second, without the simulator's start."""
-
-    cycles: int
-
-    async def __call__(self, simulator: Simulator) -> float:
-        """Cycles a second."""
-        rng = random.Random(1)
-        words = [rng.getrandbits(width(STIMULUS)) for _ in range(self.cycles)]
-        await simulator.reset()
-        start = time.perf_counter()
-        for word in words:
-            await simulator.cycle(word)
-        return self.cycles / (time.perf_counter() - start)
-
-
-def outputs(rows: Sequence[int]) -> Outputs:
-    """The output columns from the rows of the trace."""
-
-    def column(name: str) -> Any:
-        slot = ROW[name]
-        mask = (1 << slot.width) - 1
-        return np.array([(row >> slot.lsb) & mask for row in rows], dtype=np.uint64)
-
-    return Outputs(*(column(name) for name in Outputs._fields))
-
-
-def drive(simulator: str, chunk: Chunk) -> list[int]:
-    """The rows of a chunk's lines. SimulatorError if the simulator cannot run."""
-    rows: list[int] = work.adapter(simulator).run(Drive(stimulus(chunk.lines)), None)
-    return rows
+def drive(simulator: str, chunk: Chunk) -> Outputs:
+    """The hardware's answers to a chunk. SimulatorError if the simulator cannot run."""
+    answers: Outputs = work.adapter(simulator).run(Drive(chunk.lines), None)
+    return answers
 
 
 def differences(chunk: Chunk, answers: Outputs) -> list[str]:

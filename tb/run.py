@@ -196,8 +196,7 @@ def _hardware(
     simulator: str, workers: int, wrong: list[str], chunks: Iterator[Chunk]
 ) -> Iterator[tuple[Chunk, Outputs]]:
     drive = functools.partial(lines.drive, simulator)
-    for chunk, rows in runner.over_processes(drive, chunks, workers):
-        answers = lines.outputs(rows)
+    for chunk, answers in runner.over_processes(drive, chunks, workers):
         wrong += lines.differences(chunk, answers)
         yield chunk, answers
 

@@ -9,39 +9,33 @@ import pytest
 
 from model import vectors
 from model.arch import Event, Last, StepState
-from model.columns import problems, to_lines
+from model.columns import problems
 from model.vectors import VectorFile, expected, model_answer
-from tb import lines, stimulus
-from tb.harness import STIMULUS, unpack, width
+from tb import lines
+from tb.harness import STIMULUS, unpack, words_of
+from tb.testbench import columns_of
 
 LINES = 3000
 TARGETS = (Event.SVC, Event.HVC, Event.SMC, Event.EXCEPTION, Event.INTERRUPT)
 FEW = "el,ss,mdscr_el1,mdcr_el2,event,target_el\n1,1,1,0x100,execute,\n1,0,1,0x100,svc,1\n"
 
 
-def random_line(rng):
-    """The columns of a line that may be illegal."""
-    event = rng.choice(list(Event))
-    line = stimulus.start(rng) | {"event": event, "halted": int(event == Event.DEBUG_EXIT)}
-    line |= {name: rng.getrandbits(1) for name in ("isv_choice", "mdscr_seen", "async_first")}
-    if event in TARGETS:
-        line["target_el"] = rng.choice([1, 2, 3])
-    if event in (Event.ERET, Event.DEBUG_EXIT):
-        line["spsr"] = stimulus.spsr(rng, line)
-    if event == Event.EXECUTE and rng.random() < 0.6:
-        line |= rng.choice([{"d_write": rng.getrandbits(1)}, {"mdscr_write": rng.getrandbits(64)}])
-    return line
+def legal(lines):
+    """The columns of each line that a vector file can hold."""
+    says = ~np.logical_or.reduce([wrong for wrong, _, _ in problems(lines)])
+    return [row_of(lines, at) for at in np.flatnonzero(says)]
 
 
-def legal(rows):
-    optional = ("target_el", "d_write", "mdscr_write")
-    present = {name: np.array([name in row for row in rows]) for name in optional}
-    names = {name for row in rows for name in row}
-    all_lines = to_lines({name: [row.get(name, 0) for row in rows] for name in names}, present)
-    wrong = np.zeros(len(rows), dtype=bool)
-    for where, _, _ in problems(all_lines):
-        wrong |= where
-    return [row for row, is_wrong in zip(rows, wrong, strict=True) if not is_wrong]
+def row_of(drawn, at):
+    """The columns of a line, those that its event does not take left out."""
+    state, given = columns_of(drawn, at)
+    del state["nrw"], state["mdscr_el1_written"]  # they follow from the others
+    event = given["event"]
+    if event not in TARGETS:
+        del given["target_el"]
+    if event not in (Event.ERET, Event.DEBUG_EXIT):
+        del given["spsr"]
+    return state | given
 
 
 def cell(name, value):
@@ -61,7 +55,7 @@ def write(path, rows):
 
 def hardware_answer(chunks):
     for chunk in chunks:
-        answers = lines.outputs(lines.drive("pysim", chunk))
+        answers = lines.drive("pysim", chunk)
         assert lines.differences(chunk, answers) == []
         yield chunk, answers
 
@@ -72,8 +66,8 @@ def chunk_of(path, text=FEW):
     return chunk
 
 
-def test_hardware_and_model_write_the_same_bytes(rng, tmp_path):
-    rows = legal([random_line(rng) for _ in range(2 * LINES)])[:LINES]
+def test_hardware_and_model_write_the_same_bytes(seed, drawn, tmp_path):
+    rows = legal(drawn(seed, 4096))[:LINES]
     assert len(rows) == LINES
     source = write(tmp_path / "in.csv", rows)
     for name, answer in (("hw", hardware_answer), ("model", model_answer)):
@@ -87,20 +81,30 @@ def test_a_line_starts_where_it_says_whatever_the_line_before_did(tmp_path):
     text = "el,ss,mdscr_el1,mdcr_el2,event,target_el\n"
     text += "1,1,1,0x100,execute,\n2,1,0,0,svc,3\n" * 3
     chunk = chunk_of(tmp_path / "in.csv", text)
-    answers = lines.outputs(lines.drive("pysim", chunk))
+    answers = lines.drive("pysim", chunk)
     assert answers.state.tolist() == [1, 0] * 3
     assert answers.el_after.tolist() == [1, 3] * 3
 
 
-def test_there_is_one_word_more_than_lines(tmp_path):
-    words = lines.stimulus(chunk_of(tmp_path / "in.csv").lines)
-    ports = [unpack(STIMULUS, word) for word in words]
-    assert [port["event__valid"] for port in ports] == [0, 1, 1]
-    assert [port["load__enable"] for port in ports] == [1, 1, 0]
-    assert [port["load__pstate__ss"] for port in ports[:2]] == [1, 0]
-    assert [port["event__kind"] for port in ports[1:]] == [Event.EXECUTE, Event.SVC]
-    assert ports[2]["event__target_el"] == 1
-    assert all(word >> width(STIMULUS) == 0 for word in words)
+def test_the_lines_of_a_step_are_loaded_in_the_step_before(tmp_path):
+    (first, last) = lines.steps(chunk_of(tmp_path / "in.csv").lines, most_lanes=64)
+    ports = [unpack(STIMULUS, word) for step in (first, last) for word in words_of(step.ports, 64)]
+    loaded, happened = ports[:2], ports[64:66]
+    assert [port["event__valid"] for port in loaded + happened] == [0, 0, 1, 1]
+    assert [port["load__enable"] for port in loaded + happened] == [1, 1, 0, 0]
+    assert [port["load__pstate__ss"] for port in loaded] == [1, 0]
+    assert [port["event__kind"] for port in happened] == [Event.EXECUTE, Event.SVC]
+    assert happened[1]["event__target_el"] == 1
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 300])
+def test_any_number_of_lines_fills_the_lanes(count, seed, drawn, tmp_path):
+    rows = legal(drawn(seed, 1024))[:count]
+    (chunk,) = VectorFile(write(tmp_path / "in.csv", rows)).chunks()
+    for simulator in ("pysim", "compiled"):
+        answers = lines.drive(simulator, chunk)
+        assert [len(column) for column in answers] == [count] * len(answers)
+        assert lines.differences(chunk, answers) == []
 
 
 @dataclass
@@ -147,16 +151,18 @@ def test_every_column_is_compared(tmp_path):
 
 def test_rows_are_read_back_in_order(tmp_path):
     chunk = chunk_of(tmp_path / "in.csv")
-    answers = lines.outputs(lines.drive("pysim", chunk))
+    answers = lines.drive("pysim", chunk)
     for name in answers._fields:
         assert getattr(answers, name).tolist() == getattr(expected(chunk), name).tolist(), name
 
 
-def test_an_answer_can_be_given_in_chunks(rng, tmp_path):
-    rows = legal([random_line(rng) for _ in range(60)])[:20]
+def test_an_answer_can_be_given_in_chunks(seed, drawn, tmp_path):
+    rows = legal(drawn(seed, 64))[:20]
     file = VectorFile(write(tmp_path / "in.csv", rows))
     answer = functools.partial(lines.drive, "pysim")
-    whole = [row for chunk in file.chunks() for row in answer(chunk)]
-    parts = [row for chunk in file.chunks(7) for row in answer(chunk)]
-    assert parts == whole
+    (whole,) = map(answer, file.chunks())
+    parts = list(map(answer, file.chunks(7)))
+    for name in whole._fields:
+        together = np.concatenate([getattr(part, name) for part in parts])
+        assert together.tolist() == getattr(whole, name).tolist(), name
     assert Path(file.path).exists()
