@@ -25,7 +25,8 @@ from tb.sims import SimulatorError, Task
 from tb.sims.builds import kept
 from tb.sims.cocotb_sim import HARNESS, VIEW, view
 
-FLAGS = ("-std=c++17", "-O2", "-w", "-shared", "-fPIC")
+FLAGS = ("-std=c++17", "-w", "-shared", "-fPIC")
+FAST, QUICKLY_BUILT = "-O2", "-O0"  #: the lanes, and the one with a waveform
 LOG = "log"
 
 S = TypeVar("S", bound=Step)
@@ -319,7 +320,7 @@ def _lanes_library() -> _Library:
         outputs=_lines("    out[{0} * stride + at] = top.p_o{0}.data[0];", design.driven),
     )
     source = design.source + glue
-    build = kept("compiled", _depends_on(source), partial(_compile, source))
+    build = kept("compiled", _depends_on(source), partial(_compile, source, FAST))
     return _Library(build / "design.so", design)
 
 
@@ -339,7 +340,7 @@ def _depends_on(source: str) -> object:
     """All that a build depends on."""
     command = compiler() or []
     said = subprocess.run([*command, "--version"], capture_output=True, check=False).stdout
-    return (source, VIEW_GLUE, command, said, FLAGS, str(_runtime()))
+    return (source, VIEW_GLUE, command, said, FLAGS, FAST, QUICKLY_BUILT, str(_runtime()))
 
 
 def _runtime() -> Path:
@@ -355,13 +356,14 @@ def _compile_view(source: str, place: Path) -> None:
         run_pyosys(VIEW_SCRIPT, place)
     except EmitError as error:
         raise SimulatorError(str(error)) from None
-    _compile((place / "view.cc").read_text() + VIEW_GLUE, place)
+    _compile((place / "view.cc").read_text() + VIEW_GLUE, QUICKLY_BUILT, place)
 
 
-def _compile(source: str, place: Path) -> None:
+def _compile(source: str, speed: str, place: Path) -> None:
     """Make design.so. SimulatorError if the compiler fails."""
     (place / "design.cc").write_text(source)
-    command = [*(compiler() or []), *FLAGS, "-I", str(_runtime()), "design.cc", "-o", "design.so"]
+    options = [*FLAGS, speed, "-I", str(_runtime())]
+    command = [*(compiler() or []), *options, "design.cc", "-o", "design.so"]
     log = place / LOG
     with log.open("w") as file:
         done = subprocess.run(command, cwd=place, stdout=file, stderr=file, check=False)
