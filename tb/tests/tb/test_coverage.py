@@ -8,6 +8,7 @@ import pytest
 from model.arch import Event, Last, StepState
 from model.columns import to_lines
 from model.machine import take
+from model.planes import Planes
 from tb import coverage, stimulus
 from tb.coverage import BINS, GROUPS
 from tb.scoreboard import Checked
@@ -49,16 +50,11 @@ IMPOSSIBLE = [
 
 def line(**columns):
     """One event, as the scoreboard gives it."""
-    lines = to_lines({name: [value] for name, value in columns.items()})
-    return Checked(lines.pe, lines.given, take(lines.pe, lines.given))
+    return as_checked(to_lines({name: [value] for name, value in columns.items()}))
 
 
-def random_events(rng, count):
-    rows = [
-        stimulus.start(rng) | {"event": rng.choice(list(Event)[:3]), "isv_choice": at & 1}
-        for at in range(count)
-    ]
-    lines = to_lines({name: [row[name] for row in rows] for name in rows[0]})
+def as_checked(lines):
+    """The same events as the scoreboard gives them."""
     return Checked(lines.pe, lines.given, take(lines.pe, lines.given))
 
 
@@ -114,16 +110,58 @@ def test_a_return_hits_the_return_group():
     ]
 
 
-def test_counts_merge_by_adding_in_any_order(rng):
-    checked = random_events(rng, 400)
+def test_counts_merge_by_adding_in_any_order(rng, seed, drawn):
+    checked = as_checked(drawn(seed, 448))
     whole = coverage.count(checked)
-    cuts = np.sort(np.array([rng.randrange(400) for _ in range(6)]))
-    parts = [coverage.count(some(checked, at)) for at in np.split(np.arange(400), cuts)]
+    cuts = np.sort(np.array([rng.randrange(448) for _ in range(6)]))
+    parts = [coverage.count(some(checked, at)) for at in np.split(np.arange(448), cuts)]
     for _ in range(3):
         rng.shuffle(parts)
         assert np.array_equal(sum(parts, coverage.none()), whole)
-    assert whole.sum() >= 2 * 400
+    assert whole.sum() >= 2 * 448
     assert coverage.illegal_hits(whole) == []
+
+
+def test_a_step_counts_what_its_events_count_one_by_one(seed, lines_of):
+    total, steps = coverage.none(), 0
+    for move in stimulus.sequence(seed, 1024, 60, idle=0.2, changes=0.3):
+        counts = coverage.of_step(move)
+        if not move.happens:
+            assert not counts.any()
+            continue
+        assert np.array_equal(counts, coverage.count(as_checked(lines_of(move))))
+        total, steps = total + counts, steps + 1
+    assert coverage.illegal_hits(total) == []
+    in_group = np.split(total, np.cumsum([group.size for group in GROUPS]))
+    assert [counts.sum() for counts in in_group[:2]] == [1024 * steps] * 2  # of every event
+    assert all(counts.any() for counts in in_group[2:-1])
+
+
+def test_every_bin_is_counted_by_a_step_as_by_an_event():
+    """Also those that no sequence comes to: each legal bin's witness, in a lane of its own."""
+    witnesses = list(coverage.witnesses().values())
+    lanes = -(-len(witnesses) // 64) * 64
+    witnesses += witnesses[: lanes - len(witnesses)]
+    pe, given = (_stacked([getattr(each, part) for each in witnesses]) for part in ("pe", "given"))
+    planes = [in_planes(part) for part in (pe, given)]
+    zero = Planes.constant(0)
+    move = stimulus.move(lanes, *planes, zero, happens=True, load=None)
+    counts = coverage.of_step(move)
+    assert np.array_equal(counts, coverage.count(Checked(pe, given, take(pe, given))))
+    assert coverage.holes(counts) == []
+
+
+def _stacked(parts):
+    names = parts[0].__dataclass_fields__
+    return type(parts[0])(**{n: np.array([getattr(part, n) for part in parts]) for n in names})
+
+
+def in_planes(part):
+    """A PE or an Input of arrays, in planes."""
+    widths = {np.dtype(np.bool_): 1, np.dtype(np.uint8): 4, np.dtype(np.uint64): 64}
+    values = {name: getattr(part, name) for name in part.__dataclass_fields__}
+    planes = {n: Planes.of(v.astype(np.uint64), widths[v.dtype]) for n, v in values.items()}
+    return replace(part, **planes)
 
 
 def test_nothing_hit_leaves_every_legal_bin_a_hole():

@@ -1,16 +1,19 @@
 """What differs from the model is found in its cycle; what is right passes."""
 
 import copy
+import os
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from model.arch import EL, Event, Last, Mode
+from model.arch import EL, Event, Last, Mode, StepState
+from model.planes import Planes
 from tb import scoreboard, stimulus
 from tb.harness import ROW, STIMULUS
-from tb.scoreboard import DERIVED, EFFECT, STATE, Difference, Mismatch, check, expect
+from tb.scoreboard import DERIVED, EFFECT, STATE, Difference, Mismatch, check, expect, wrong_lane
 from tb.sims import pysim
-from tb.testbench import Testbench
+from tb.testbench import Testbench, columns_of
 
 GUEST = {"el": EL.EL1, "mdscr_el1": 1, "mdcr_el2": 0x100}
 SPSR_SS = 1 << 21
@@ -52,15 +55,12 @@ async def stepped_guest(tb):
     await tb.idle()
 
 
-def random_events(rng):
+def random_events(lines):
     async def body(tb):
-        for at in range(150):
-            if at % 7 == 0:
-                await tb.start(**stimulus.start(rng))
-            stimulus.change(rng, tb)
-            stimulus.halt(rng, tb)
-            kind, columns = stimulus.event(rng, tb)
-            await tb.do(kind, **columns)
+        for at in range(len(lines.has_target)):
+            state, given = columns_of(lines, at)
+            await tb.start(**state)
+            await tb.do(Event(given.pop("event")), **given)
             if at % 3 == 0:
                 await tb.idle()
 
@@ -89,9 +89,9 @@ def mismatch(cycles):
     return caught.value
 
 
-def test_random_events_on_the_hardware_pass(rng):
-    checked = check(cycles_of(random_events(rng)))
-    assert len(checked.pe.el) == 150
+def test_random_events_on_the_hardware_pass(seed, drawn):
+    checked = check(cycles_of(random_events(drawn(seed, 192))))
+    assert len(checked.pe.el) == 192
 
 
 @pytest.mark.parametrize("field", ["valid", "event", "pc", *STATE, *DERIVED, *EFFECT, *OUTPUTS])
@@ -260,3 +260,91 @@ def test_expect_finds_the_cycle_of_a_row_by_identity():
 def test_expect_of_a_field_that_is_not_there_is_an_error(stepped):
     with pytest.raises(AttributeError, match="bogus"):
         expect(stepped, stepped[3].row, {"bogus": 1})
+
+
+# Many lanes
+
+LANES = 128
+
+
+@pytest.fixture(scope="module")
+def played():
+    """A sequence on the hardware: (step, its rows)."""
+
+    async def task(simulator):
+        await simulator.reset()
+        moves = stimulus.sequence(int(os.environ.get("SEED", "1")), LANES, 12, 0.2, 0.3)
+        return [each async for each in simulator.play(moves)]
+
+    return pysim.run(task)
+
+
+def counts_in(move, field):
+    """The lanes in which a field is compared."""
+    if move.pe is None or (field in ("event", "pc", *EFFECT) and not move.happens):
+        return []
+    if field in ("out_esr", "out_target_el"):
+        pending = move.effect.state.values(LANES) == StepState.ACTIVE_PENDING
+        return np.flatnonzero(pending).tolist()
+    return list(range(LANES))
+
+
+def flipped(rows, field, lane, bit):
+    """The same rows, a bit of a field in one lane inverted."""
+    changed = [np.broadcast_to(row, LANES // 64).copy() for row in rows[field].rows]
+    changed[bit][lane // 64] ^= np.uint64(1 << lane % 64)
+    return {**rows, field: Planes(changed)}
+
+
+def test_many_lanes_that_are_right_pass(played):
+    assert {move.happens for move, _ in played[1:]} == {True, False}
+    assert [wrong_lane(move, rows) for move, rows in played] == [None] * len(played)
+
+
+@pytest.mark.parametrize("field", ROW)
+def test_a_wrong_bit_is_found_in_every_step_in_which_it_counts(played, field, rng):
+    found = 0
+    for move, rows in played:
+        counts = counts_in(move, field)
+        for lane in {0, 63, 64, LANES - 1, rng.randrange(LANES)} & set(counts):
+            wrong = flipped(rows, field, lane, rng.randrange(ROW[field].width))
+            assert wrong_lane(move, wrong) == lane
+            found += 1
+        for lane in rng.sample(counts, min(3, len(counts))):
+            wrong = flipped(rows, field, lane, rng.randrange(ROW[field].width))
+            assert wrong_lane(move, wrong) == lane
+            found += 1
+    assert found >= 8
+
+
+@pytest.mark.parametrize("field", ROW)
+def test_every_bit_of_every_field_counts(played, field, rng):
+    move, rows = next(each for each in played[1:] if each[0].happens and counts_in(each[0], field))
+    for bit in range(ROW[field].width):
+        lane = rng.choice(counts_in(move, field))
+        assert wrong_lane(move, flipped(rows, field, lane, bit)) == lane
+
+
+@pytest.mark.parametrize("field", ROW)
+def test_what_does_not_count_may_be_anything(played, field, rng):
+    """Nothing is known of the first step; effects and the event count when one happens; the step
+    exception that would come counts while one is pending."""
+    for move, rows in played:
+        free = set(range(LANES)) - set(counts_in(move, field))
+        for lane in rng.sample(sorted(free), min(5, len(free))):
+            wrong = flipped(rows, field, lane, rng.randrange(ROW[field].width))
+            assert wrong_lane(move, wrong) is None
+
+
+def test_the_first_wrong_lane_is_named(played):
+    move, rows = played[1]
+    wrong = flipped(flipped(rows, "ss", 100, 0), "out_mdscr_el1", 70, 63)
+    assert wrong_lane(move, wrong) == 70
+    assert wrong_lane(move, flipped(wrong, "eld", 3, 1)) == 3
+
+
+def test_a_field_that_is_wrong_in_all_lanes_at_once_is_found(played):
+    move, rows = played[1]
+    right = move.happens
+    assert wrong_lane(move, {**rows, "valid": Planes.constant(not right)}) == 0
+    assert wrong_lane(move, {**rows, "valid": Planes.constant(right)}) is None
