@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -182,11 +182,11 @@ class _Library:
         #: what drives each bit of the row word
         self.row = [design.outputs["row", n] for n in range(width(ROW))]
 
-    def cycle(self, inputs: Any, registers: Any, outputs: Any) -> None:
-        """One clock edge. Arrays of shape (rows, words) with the same strides."""
+    def edge(self, inputs: Any, registers: Any, outputs: Any) -> Callable[[], None]:
+        """What passes one clock edge. Arrays of shape (rows, words) with the same strides."""
         sizes = [ctypes.c_size_t(size // 4) for size in (inputs[0].nbytes, inputs.strides[0])]
         arrays = [ctypes.c_void_p(array.ctypes.data) for array in (inputs, registers, outputs)]
-        self._cycle(*sizes, *arrays)
+        return partial(self._cycle, *sizes, *arrays)
 
 
 class _Driver:
@@ -195,11 +195,11 @@ class _Driver:
     def __init__(self, library: _Library, count: int):
         words = count // WORD
         design = library.design
-        self._library = library
         self._inputs = _matrix(len(design.inputs), words)
         self._registers = _matrix(design.registers, words)
         self._outputs = _matrix(design.driven, words)
         self._row = [_source(name, self._inputs, self._outputs) for name in library.row]
+        self._edge = library.edge(self._inputs, self._registers, self._outputs)
         place = {pin: at for at, pin in enumerate(design.inputs)}
         self._places = {
             name: [
@@ -213,9 +213,6 @@ class _Driver:
         self._inputs[reset] = ~np.uint64(0)
         self._edge()
         self._inputs[reset] = 0
-
-    def _edge(self) -> None:
-        self._library.cycle(self._inputs, self._registers, self._outputs)
 
     def cycle(self, ports: Mapping[str, Planes]) -> Rows:
         """One clock edge. A port that is not named holds its value."""
@@ -244,19 +241,21 @@ class _OneLane:
     """One lane, driven by whole words."""
 
     def __init__(self, library: _Library):
-        self._library, design = library, library.design
+        design = library.design
         self._pins = [n if port == "stimulus" else width(STIMULUS) for port, n in design.inputs]
-        self._inputs = np.zeros((len(design.inputs), 1), dtype=np.uint32)
-        self._registers = np.zeros((design.registers, 1), dtype=np.uint32)
-        self._outputs = np.zeros((design.driven, 1), dtype=np.uint32)
-        #: where the row's bits are among the outputs, the inputs, 0 and 1
+        # All in one array, so that a row's bits can be picked from inputs, outputs and constants.
+        counts = (design.driven, len(design.inputs), design.registers)
+        everything = np.zeros((sum(counts) + 2, 1), dtype=np.uint32)
+        self._outputs, self._inputs, registers, constants = np.split(everything, np.cumsum(counts))
+        constants[1] = 1
+        self._everything = everything[:, 0]
         self._places = [self._place(name) for name in library.row]
+        self._edge = library.edge(self._inputs, registers, self._outputs)
 
     def _place(self, name: str) -> int:
-        driven, inputs = len(self._outputs), len(self._inputs)
         if name in ("0", "1"):
-            return driven + inputs + int(name)
-        return int(name[1:]) + (driven if name[0] == "i" else 0)
+            return len(self._everything) - 2 + int(name)
+        return int(name[1:]) + (len(self._outputs) if name[0] == "i" else 0)
 
     def cycle(self, stimulus: int, reset: bool) -> int:
         """Drive, sample, pass one clock edge."""
@@ -264,9 +263,8 @@ class _OneLane:
         size = (width(STIMULUS) + 8) // 8
         packed = np.frombuffer(word.to_bytes(size, "little"), dtype=np.uint8)
         self._inputs[:, 0] = np.unpackbits(packed, bitorder="little")[self._pins]
-        self._library.cycle(self._inputs, self._registers, self._outputs)
-        everything = np.concatenate([self._outputs[:, 0], self._inputs[:, 0], [0, 1]])
-        bits = np.packbits(everything[self._places] & 1, bitorder="little")
+        self._edge()
+        bits = np.packbits(self._everything[self._places] & 1, bitorder="little")
         return int.from_bytes(bits.tobytes(), "little")
 
 
