@@ -2,32 +2,52 @@
 
 Machines are shared and noisy, so what counts are the ratios: every round measures everything once,
 one after the other, and each line gives the median of the rounds with the lowest and the highest.
+Then cycles, lanes and seeds grow on the compiled simulator.
 """
 
 import argparse
+import contextlib
+import io
 import json
+import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
 
 from model.columns import COLUMNS, Kind, Lines, to_lines
 from model.files import writing
 from model.machine import PE, derive, take
-from tb import work
-from tb.lines import TimedDrive
-from tb.sims import SimulatorError
+from model.planes import Planes
+from tb import growth, plot, runner, work
+from tb.growth import Series
+from tb.sims import SimulatorError, compiled
+from tb.sims.builds import SIM_BUILD
+from tb.timed import Process, Timed
 
 ROUNDS = 5
-CYCLES = 4000  #: of a simulator in one round
+LANES = compiled.Adapter.lanes  #: of the sequence that all simulators play
+STEPS = 32  #: of it that the compiled simulator plays in one round
+SOME, FEW = 512, 4  #: lanes and steps of it that the others play in one round
 STATES = 1 << 15  #: of an array: its intermediate results stay in the cache
-ARRAYS = 20  #: evaluated in one round
+REPEATED = 20  #: times that arrays and planes are evaluated in one round
 SINGLES = 300  #: states evaluated one at a time in one round
+TENFOLD = 4  #: times that everything grows
+PICTURES = SIM_BUILD / "bench"
+
+Measure = Callable[[], float]  #: measures once, in units a second
+
+
+# The rules
 
 
 def _random_lines(count: int) -> Lines:
@@ -43,8 +63,12 @@ def _random_lines(count: int) -> Lines:
     return to_lines(values)
 
 
-def _at(part: Any, index: int) -> Any:
-    return type(part)(*(getattr(part, f.name)[index] for f in fields(part)))
+def _each(part: Any, make: Callable[[Any], Any]) -> Any:
+    return replace(part, **{f.name: make(getattr(part, f.name)) for f in fields(part)})
+
+
+def _planes(values: Any) -> Planes:
+    return Planes.of(values, int(values.max()).bit_length())
 
 
 def _state(pe: PE) -> object:
@@ -58,36 +82,71 @@ def _rate(work_done: int, do: Callable[[], object]) -> float:
     return work_done / (time.perf_counter() - start)
 
 
-def measurements() -> dict[str, Callable[[], float]]:
-    """Name to a function that measures once, in units a second."""
-    lines = _random_lines(STATES)
-    singles = [(_at(lines.pe, at), _at(lines.given, at)) for at in range(SINGLES)]
-    many, few = STATES * ARRAYS, SINGLES
+def _rules() -> dict[str, Measure]:
+    """States and events, in one thread."""
+    lines, more = _random_lines(STATES), _random_lines(LANES)
+    of = [itemgetter(at) for at in range(SINGLES)]
+    singles = [(_each(lines.pe, one), _each(lines.given, one)) for one in of]
+    pe, given = _each(more.pe, _planes), _each(more.given, _planes)
+
+    def all_of(size: int, function: Callable[..., object], *arguments: Any) -> Measure:
+        return lambda: _rate(
+            size * REPEATED, lambda: [function(*arguments) for _ in range(REPEATED)]
+        )
+
     return {
-        "states/s, one at a time": lambda: _rate(few, lambda: [_state(pe) for pe, _ in singles]),
-        "states/s, arrays": lambda: _rate(many, lambda: [_state(lines.pe) for _ in range(ARRAYS)]),
-        "events/s, one at a time": lambda: _rate(few, lambda: [take(*each) for each in singles]),
-        "events/s, arrays": lambda: _rate(
-            many, lambda: [take(lines.pe, lines.given) for _ in range(ARRAYS)]
+        "states/s, one at a time": lambda: _rate(
+            SINGLES, lambda: [_state(pe) for pe, _ in singles]
         ),
-        **{
-            f"cycles/s, {name}": _simulator(name)
-            for name in work.SIMULATORS
-            if not work.adapter(name).missing()
-        },
+        "states/s, arrays": all_of(STATES, _state, lines.pe),
+        "states/s, planes": all_of(LANES, _state, pe),
+        "events/s, one at a time": lambda: _rate(
+            SINGLES, lambda: [take(*each) for each in singles]
+        ),
+        "events/s, arrays": all_of(STATES, take, lines.pe, lines.given),
+        "events/s, planes": all_of(LANES, take, pe, given),
     }
 
 
-def _simulator(name: str) -> Callable[[], float]:
-    return lambda: float(work.adapter(name).run(TimedDrive(CYCLES), None))
+# The simulators
 
+
+def _simulators() -> dict[str, Measure]:
+    """Those that are installed: checked cycles of the same sequence."""
+    names = [name for name in work.SIMULATORS if not work.adapter(name).missing()]
+    return {f"cycles/s, {name}": _simulator(name) for name in names}
+
+
+def _simulator(name: str) -> Measure:
+    task = _whole() if name == "compiled" else Timed(1, LANES, FEW, min(SOME, LANES))
+    return lambda: float(work.adapter(name).run(task, None).rate)
+
+
+def _whole() -> Timed:
+    return Timed(1, LANES, STEPS, LANES)
+
+
+def _a_core(processes: Sequence[Process]) -> float:
+    """What the compiled simulator has on each core while it runs on all of them."""
+    for process in processes:
+        process.start(_whole())
+    return statistics.mean(process.result()[0].rate for process in processes)
+
+
+# The lines
+
+COMPILED, SIDE_BY_SIDE = "cycles/s, compiled", "cycles/s a core, compiled"
 
 #: what each line is compared with
 REFERENCES = {
-    "states/s, arrays": "states/s, one at a time",
-    "events/s, arrays": "events/s, one at a time",
-    "cycles/s, verilator": "cycles/s, pysim",
-    "cycles/s, icarus": "cycles/s, pysim",
+    "states/s, arrays": ["states/s, one at a time"],
+    "states/s, planes": ["states/s, arrays"],
+    "events/s, arrays": ["events/s, one at a time"],
+    "events/s, planes": ["events/s, arrays"],
+    "cycles/s, icarus": ["cycles/s, pysim"],
+    "cycles/s, verilator": ["cycles/s, pysim", "cycles/s, icarus"],
+    COMPILED: ["cycles/s, pysim", "cycles/s, icarus"],
+    SIDE_BY_SIDE: [COMPILED],
 }
 
 
@@ -97,64 +156,147 @@ class Line:
 
     name: str
     rates: list[float]
-    ratios: list[float]  #: to its reference, round by round; empty if it has none
+    ratios: dict[str, list[float]]  #: to its references, round by round
 
     def text(self) -> str:
-        """The line as it is printed."""
-        line = f"{self.name:26} {_spread(self.rates, ',.0f')}"
-        if self.ratios:
-            line += f"   x {_spread(self.ratios, ',.2f')} {REFERENCES[self.name]}"
-        return line
+        """As it is printed: a line for each reference."""
+        rate = f"{self.name:26} {_spread(self.rates):32}"
+        compared = [
+            f"x {_spread(ratios)} {name.partition(', ')[2]}" for name, ratios in self.ratios.items()
+        ]
+        first, *others = compared or [""]
+        return "\n".join([f"{rate} {first}".rstrip(), *(f"{'':59} {other}" for other in others)])
 
 
-def _spread(values: Sequence[float], spec: str) -> str:
+def _spread(values: Sequence[float]) -> str:
     low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{middle:{spec}} ({low:{spec}} to {high:{spec}})"
+    return f"{_short(middle)} ({_short(low)} to {_short(high)})"
 
 
-def measure(rounds: int) -> list[Line]:
+def _short(value: float) -> str:
+    """Three digits of a number, or what is before its point."""
+    if value >= 1e6:
+        return f"{_short(value / 1e6)} M"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def lines(rates: Mapping[str, list[float]]) -> list[Line]:
+    """With the ratios of what was measured."""
+    return [
+        Line(
+            name,
+            values,
+            {
+                reference: [a / b for a, b in zip(values, rates[reference], strict=True)]
+                for reference in REFERENCES.get(name, [])
+                if reference in rates
+            },
+        )
+        for name, values in rates.items()
+    ]
+
+
+# The run
+
+
+def measure(rounds: int, step: Callable[[str], None]) -> list[Line]:
     """Measure everything `rounds` times, in turn. SimulatorError if a simulator cannot run."""
-    functions = measurements()
+    functions = _rules() | _simulators()
     rates: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(rounds):
-        for name, once in functions.items():
-            rates[name].append(once())
-    ratios = {
-        name: [a / b for a, b in zip(rates[name], rates[reference], strict=True)]
-        for name, reference in REFERENCES.items()
-        if name in rates
+    with contextlib.ExitStack() as stack:
+        if COMPILED in functions:
+            processes = [stack.enter_context(Process()) for _ in range(runner.cores())]
+            functions[SIDE_BY_SIDE], rates[SIDE_BY_SIDE] = lambda: _a_core(processes), []
+        for _ in range(rounds):
+            for name, once in functions.items():
+                step(name)
+                rates[name].append(once())
+    return lines(rates)
+
+
+def grow(every: Sequence[Series], step: Callable[[str], None]) -> None:
+    """Measure every size. SimulatorError if one cannot be measured."""
+    for each in every:
+        for size in each.tasks:
+            step(f"{each.name}: {size:,}")
+            growth.measure(each, size)
+
+
+def _run(file: IO[str], step: Callable[[str], None]) -> None:
+    """Measure, print, and write what was measured."""
+    missing = {name: why for name in work.SIMULATORS if (why := work.adapter(name).missing())}
+    found = measure(ROUNDS, step)
+    print(f"median of {ROUNDS} rounds (lowest to highest), on {runner.cores()} cores")
+    for line in found:
+        print(line.text())
+    for name, why in missing.items():
+        print(f"not run: {name}: {why}")
+    compiles = any(line.name == COMPILED for line in found)
+    every = growth.series(TENFOLD, LANES) if compiles else []
+    grow(every, step)
+    for each in every:
+        print("\n".join(each.lines()))
+    if every:
+        print(_plotted(every))
+    content = {
+        "rounds": {line.name: {"rates": line.rates, "ratios": line.ratios} for line in found},
+        "growth": {each.name: [asdict(point) for point in each.points] for each in every},
+        "not run": missing,
     }
-    return [Line(name, values, ratios.get(name, [])) for name, values in rates.items()]
+    file.write(json.dumps(content, indent=2) + "\n")
+
+
+def _plotted(every: Sequence[Series]) -> str:
+    if why := plot.missing():
+        return f"not plotted: {why}"
+    return "plotted: " + " ".join(str(path) for path in plot.write(every, PICTURES))
+
+
+def _output(path: Path | None) -> contextlib.AbstractContextManager[IO[str]]:
+    return writing(path) if path else contextlib.nullcontext(io.StringIO())
+
+
+@contextlib.contextmanager
+def _steps() -> Iterator[Callable[[str], None]]:
+    """Says on a terminal what is being measured."""
+    console = Console()
+    bar = Bar(
+        BarColumn(bar_width=16),
+        TextColumn("{task.description}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        auto_refresh=False,  # a thread would be measured, too
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+        yield lambda name: bar.update(task, description=name, refresh=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a line for each measurement; 0, or 2 if it could not run."""
     parser = argparse.ArgumentParser(prog="python -m tb.bench", description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all rates and ratios")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that is measured")
     options = parser.parse_args(argv)
     try:
-        lines = measure(ROUNDS)
-        if options.json:
-            content = {each.name: {"rates": each.rates, "ratios": each.ratios} for each in lines}
-            with writing(options.json) as file:
-                file.write(json.dumps(content, indent=2) + "\n")
+        with _output(options.json) as file, _steps() as step:
+            _run(file, step)
+        sys.stdout.flush()
     except SimulatorError as error:
-        print(f"error: {error}", file=sys.stderr)
+        return _stop(str(error))
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
     except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
+        return _stop(f"{error.filename or 'standard output'}: {error.strerror}")
     except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 2
-    print(f"median of {ROUNDS} rounds (lowest to highest)")
-    for line in lines:
-        print(line.text())
-    for name in work.SIMULATORS:
-        missing = work.adapter(name).missing()
-        if missing:
-            print(f"not run: {name}: {missing}")
+        return _stop("interrupted")
     return 0
+
+
+def _stop(why: str) -> int:
+    print(f"error: {why}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

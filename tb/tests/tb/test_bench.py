@@ -1,93 +1,131 @@
 """The benchmark: what it measures, and how it says it."""
 
-import asyncio
 import json
 
 import pytest
 
-from tb import bench, work
-from tb.bench import Line, TimedDrive, measure
-from tb.harness import STIMULUS, width
+from tb import bench, plot, work
+from tb.bench import Line, lines, measure
+from tb.growth import Point, Series
 from tb.sims import SimulatorError
+
+SMALL = {
+    "ROUNDS": 2,
+    "LANES": 128,
+    "STEPS": 1,
+    "SOME": 64,
+    "FEW": 1,
+    "STATES": 64,
+    "REPEATED": 1,
+    "SINGLES": 2,
+}
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """A benchmark of a moment: pysim alone."""
-    for name, value in {"ROUNDS": 2, "CYCLES": 20, "STATES": 64, "ARRAYS": 1, "SINGLES": 2}.items():
+    for name, value in SMALL.items():
         monkeypatch.setattr(bench, name, value)
     monkeypatch.setattr(work, "SIMULATORS", ("pysim",))
 
 
-NAMES = [
+@pytest.fixture
+def missing(monkeypatch):
+    """The compiled simulator is selected, and missing."""
+    adapter = work.adapter
+    monkeypatch.setattr(work, "SIMULATORS", ("pysim", "compiled"))
+    monkeypatch.setattr(
+        work, "adapter", lambda name: Missing if name == "compiled" else adapter(name)
+    )
+
+
+class Missing:
+    @staticmethod
+    def missing():
+        return "not installed: pip install it"
+
+
+RULES = [
     "states/s, one at a time",
     "states/s, arrays",
+    "states/s, planes",
     "events/s, one at a time",
     "events/s, arrays",
-    "cycles/s, pysim",
+    "events/s, planes",
 ]
+NAMES = [*RULES, "cycles/s, pysim"]
 
 
 def test_everything_is_measured_in_every_round():
-    lines = measure(3)
-    assert [line.name for line in lines] == NAMES
-    for line in lines:
+    steps = []
+    found = measure(3, steps.append)
+    assert [line.name for line in found] == NAMES
+    assert steps == NAMES * 3
+    for line in found:
         assert len(line.rates) == 3
         assert all(rate > 0 for rate in line.rates)
 
 
 def test_ratios_are_taken_round_by_round():
-    lines = {line.name: line for line in measure(2)}
-    arrays, singles = (lines[f"states/s, {how}"] for how in ("arrays", "one at a time"))
-    assert arrays.ratios == [a / b for a, b in zip(arrays.rates, singles.rates, strict=True)]
-    assert singles.ratios == []
+    rates = {"cycles/s, pysim": [1.0, 2.0], "cycles/s, verilator": [8.0, 6.0]}
+    pysim, verilator = lines(rates)
+    assert pysim.ratios == {}
+    assert verilator.ratios == {"cycles/s, pysim": [8.0, 3.0]}  # Icarus was not measured
 
 
 def test_a_line_gives_the_median_and_what_it_is_compared_with():
-    line = Line("states/s, arrays", [30.0, 10.0, 2000.0], [3.0, 1.0, 2.0])
-    compared = "x 2.00 (1.00 to 3.00) states/s, one at a time"
-    assert line.text() == f"states/s, arrays           30 (10 to 2,000)   {compared}"
-    assert Line("cycles/s, pysim", [5.0], []).text() == "cycles/s, pysim            5 (5 to 5)"
-
-
-def test_a_simulator_is_driven_for_so_many_cycles():
-    words = []
-
-    class Recorder:
-        async def reset(self):
-            assert not words
-
-        async def cycle(self, word):
-            words.append(word)
-            return 0
-
-    assert asyncio.run(TimedDrive(25)(Recorder())) > 0
-    assert len(words) == 25
-    assert max(words).bit_length() > width(STIMULUS) - 10
+    ratios = {"cycles/s, pysim": [3.0, 1.25, 2.0], "cycles/s, icarus": [1e3, 2e3, 3e6]}
+    text = Line("cycles/s, compiled", [30.0, 10.0, 2e7], ratios).text()
+    assert text.splitlines() == [
+        "cycles/s, compiled         30 (10 to 20 M)                  x 2 (1.25 to 3) pysim",
+        " " * 60 + "x 2,000 (1,000 to 3 M) icarus",
+    ]
+    assert Line("cycles/s, pysim", [5.0], {}).text() == "cycles/s, pysim            5 (5 to 5)"
 
 
 def test_main_prints_and_writes_the_same(capsys, tmp_path):
     assert bench.main(["--json", str(tmp_path / "out.json")]) == 0
-    out = capsys.readouterr().out.splitlines()
-    assert out[0] == "median of 2 rounds (lowest to highest)"
-    assert [line[:26].rstrip() for line in out[1:]] == NAMES
+    head, *out = capsys.readouterr().out.splitlines()
+    assert head.startswith("median of 2 rounds (lowest to highest), on ")
+    assert [line[:26].rstrip() for line in out[: len(NAMES)]] == NAMES
     content = json.loads((tmp_path / "out.json").read_text())
-    assert list(content) == NAMES
-    assert all(len(each["rates"]) == 2 for each in content.values())
+    assert list(content["rounds"]) == NAMES
+    assert all(len(each["rates"]) == 2 for each in content["rounds"].values())
 
 
-def test_a_simulator_that_is_missing_is_said(capsys, monkeypatch):
-    class Missing:
-        @staticmethod
-        def missing():
-            return "not installed: pip install it"
-
-    monkeypatch.setattr(work, "SIMULATORS", ("icarus",))
-    monkeypatch.setattr(work, "adapter", lambda name: Missing)
+def test_a_simulator_that_is_missing_is_said(capsys, missing):
     assert bench.main([]) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[-1] == "not run: icarus: not installed: pip install it"
-    assert not any(line.startswith("cycles/s") for line in out)
+    assert out[-1] == "not run: compiled: not installed: pip install it"
+    assert not any(line.startswith("cycles/s, compiled") for line in out)
+
+
+def test_the_compiled_simulator_is_measured_alone_and_on_all_cores_and_grows(
+    capsys, monkeypatch, tmp_path
+):
+    if why := work.adapter("compiled").missing():
+        pytest.skip(why)
+    monkeypatch.setattr(work, "SIMULATORS", ("compiled",))
+    series = [Series("seeds", "seed", {1: bench._whole()})]
+    monkeypatch.setattr(bench.growth, "series", lambda times, lanes: series)
+    monkeypatch.setattr(bench, "PICTURES", tmp_path)
+    assert bench.main(["--json", str(tmp_path / "out.json")]) == 0
+    out = capsys.readouterr().out.splitlines()
+    names = [line[:26].rstrip() for line in out]
+    assert [name for name in names if name.startswith("cycles/s")] == [
+        "cycles/s, compiled",
+        "cycles/s a core, compiled",
+    ]
+    assert "seeds" in names
+    assert out[-1].startswith(("plotted: ", "not plotted: "))
+    grown = json.loads((tmp_path / "out.json").read_text())["growth"]
+    assert [point["size"] for point in grown["seeds"]] == [1]
+
+
+def test_a_picture_that_cannot_be_drawn_is_said(monkeypatch):
+    monkeypatch.setattr(plot, "find_spec", lambda name: None)
+    said = bench._plotted([Series("seeds", "seed", {}, [Point(1, 1.0, 1.0)])])
+    assert said == "not plotted: matplotlib is not installed (pip install 'softstep[bench]')"
 
 
 def refuse(capsys, *arguments):
@@ -97,7 +135,10 @@ def refuse(capsys, *arguments):
     return captured.err
 
 
-def test_a_json_file_that_cannot_be_written_is_said_in_one_line(capsys, tmp_path):
+def test_a_json_file_that_cannot_be_written_is_said_before_anything_is_measured(
+    capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(bench, "measure", None)
     error = refuse(capsys, "--json", str(tmp_path / "nowhere" / "out.json"))
     assert error.startswith("error: ")
     assert error.endswith(": No such file or directory\n")
@@ -109,11 +150,16 @@ def test_a_json_file_that_cannot_be_written_is_said_in_one_line(capsys, tmp_path
     [
         (SimulatorError("the build failed"), "error: the build failed\n"),
         (KeyboardInterrupt(), "error: interrupted\n"),
+        (OSError(28, "No space left", "a.png"), "error: a.png: No space left\n"),
+        (OSError(28, "No space left"), "error: standard output: No space left\n"),
     ],
 )
-def test_what_ends_it_is_said_in_one_line(capsys, monkeypatch, error, said):
-    def broken(rounds):
+def test_what_ends_it_is_said_in_one_line_and_leaves_nothing(
+    capsys, monkeypatch, tmp_path, error, said
+):
+    def broken(rounds, step):
         raise error
 
     monkeypatch.setattr(bench, "measure", broken)
-    assert refuse(capsys) == said
+    assert refuse(capsys, "--json", str(tmp_path / "out.json")) == said
+    assert list(tmp_path.iterdir()) == []
