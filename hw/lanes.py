@@ -41,6 +41,7 @@ hierarchy -top lanes
 write_cxxrtl -g0 lanes.cc
 """
 
+_REGISTER = "$_DFF_P_"
 _CELLS = {"$_AND_": "$and", "$_OR_": "$or", "$_XOR_": "$xor", "$_NOT_": "$not"}
 _COMPLEMENTED = {"$_ANDNOT_": "$and", "$_ORNOT_": "$or"}  #: gates that take B's complement
 
@@ -83,7 +84,7 @@ class _Netlist:
     def __init__(self, module: Mapping[str, Any]):
         ports: dict[str, Any] = module["ports"]
         self._cells = [_Cell.of(cell) for cell in module["cells"].values()]
-        registers = [cell for cell in self._cells if cell.kind == "$_DFF_P_"]
+        registers = [cell for cell in self._cells if cell.kind == _REGISTER]
         self.registers = len(registers)
         outputs = dict(_pins(ports, "output"))
         used = {bit for cell in self._cells for bit in cell.inputs} | set(outputs.values())
@@ -125,7 +126,7 @@ class _Netlist:
     def _wide(self, n: int, cell: "_Cell") -> Iterator[str]:
         a, *more = (self._name(bit) for bit in cell.inputs)
         output = self._name(cell.output)
-        if cell.kind == "$_DFF_P_":
+        if cell.kind == _REGISTER:
             yield from (f"  cell $dff $g{n}", "    parameter \\CLK_POLARITY 1")
             yield f"    parameter \\WIDTH {LANES}"
             yield from ("    connect \\CLK \\clk", f"    connect \\D {a}")
@@ -134,10 +135,8 @@ class _Netlist:
             yield f"  wire width {LANES} \\c{n}"
             yield from _gate("$not", f"$c{n}", [more[0]], f"\\c{n}")
             yield from _gate(_COMPLEMENTED[cell.kind], f"$g{n}", [a, f"\\c{n}"], output)
-        elif cell.kind in _CELLS:
-            yield from _gate(_CELLS[cell.kind], f"$g{n}", [a, *more], output)
         else:
-            raise EmitError(f"Yosys left a cell {cell.kind} among the gates")
+            yield from _gate(_CELLS[cell.kind], f"$g{n}", [a, *more], output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +147,13 @@ class _Cell:
 
     @classmethod
     def of(cls, cell: Mapping[str, Any]) -> "_Cell":
+        kind = cell["type"]
+        if kind not in (_REGISTER, *_CELLS, *_COMPLEMENTED):
+            raise EmitError(f"Yosys left a cell {kind} among the gates")
         bit = {port: bits[0] for port, bits in cell["connections"].items()}
-        register = cell["type"] == "$_DFF_P_"
+        register = kind == _REGISTER
         inputs = (bit["D"],) if register else tuple(bit[name] for name in "AB" if name in bit)
-        return cls(cell["type"], inputs, bit["Q" if register else "Y"])
+        return cls(kind, inputs, bit["Q" if register else "Y"])
 
 
 def _pins(ports: Mapping[str, Any], direction: str) -> list[tuple[Pin, Bit]]:

@@ -6,11 +6,13 @@ cycle has a lane to itself. Waveforms come from a second build, of one design wi
 
 import ctypes
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import cache, partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -106,9 +108,10 @@ extern "C" void view_cycle(View *view, bool reset, const uint32_t *stimulus, uin
 
 def compiler() -> list[str] | None:
     """The C++ compiler as a command: the system's, else the one of the ziglang wheel."""
-    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
-        if name and shutil.which(name):
-            return [name]
+    for command in (os.environ.get("CXX", ""), "c++", "g++", "clang++"):
+        words = shlex.split(command)  # CXX may have options, or `ccache` before the compiler
+        if words and shutil.which(words[0]):
+            return words
     return [sys.executable, "-m", "ziglang", "c++"] if find_spec("ziglang") else None
 
 
@@ -132,7 +135,7 @@ def run(task: Task, waves: Path | None = None) -> Any:
     design = _lanes_library()
     if waves is None:
         return _finished(task(Adapter(design, _OneLane(design))))
-    waves.touch()  # says now, not after the run, that it cannot be written
+    waves.open("wb").close()  # says now, not after the run, that it cannot be written
     one = _View(waves)
     try:
         return _finished(task(Adapter(design, one)))
@@ -338,7 +341,7 @@ def _depends_on(source: str) -> object:
     """All that a build depends on."""
     command = compiler() or []
     said = subprocess.run([*command, "--version"], capture_output=True, check=False).stdout
-    return (source, VIEW_GLUE, command, said, FLAGS, FAST, QUICKLY_BUILT, str(_runtime()))
+    return (source, VIEW_GLUE, command, said, FLAGS, FAST, QUICKLY_BUILT, version("pyosys"))
 
 
 def _runtime() -> Path:
