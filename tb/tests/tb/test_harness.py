@@ -1,12 +1,15 @@
 """Ports in words: every port has its place, and what is put there arrives."""
 
+import numpy as np
 import pytest
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.step import StepUnit
 from model.arch import Event, Last
-from tb.harness import ROW, STIMULUS, Harness, pack, unpack, width
+from model.planes import Planes
+from tb.harness import ROW, STIMULUS, Harness, pack, row_planes, unpack, width, words_of
+from tb.harness import rows_of as in_planes
 from tb.sims import pysim
 from tb.testbench import CONTROLS, LOAD
 
@@ -104,3 +107,34 @@ def test_each_control_of_the_testbench_is_a_port_of_its_own():
     assert len(set(CONTROLS.values())) == len(CONTROLS)
     controls = {port for port in STIMULUS if port.startswith("controls__")}
     assert set(CONTROLS.values()) == controls | {"halted"}
+
+
+@pytest.mark.parametrize("lanes", [64, 192])
+def test_each_lane_has_its_own_word(lanes, rng):
+    values = [
+        {name: rng.getrandbits(slot.width) for name, slot in STIMULUS.items()} for _ in range(lanes)
+    ]
+    ports = {n: Planes.of(np.array([v[n] for v in values], np.uint64), 64) for n in STIMULUS}
+    assert words_of(ports, lanes) == [pack(STIMULUS, each) for each in values]
+
+
+def test_a_port_is_cut_to_its_width_or_filled_with_0():
+    ports = {"event__valid": Planes.constant(7), "event__pc": Planes.constant(5)}
+    word = pack(STIMULUS, {"event__valid": 1, "event__pc": 5})
+    assert words_of(ports, 64) == [word] * 64
+    assert words_of({}, 64) == [0] * 64
+
+
+@pytest.mark.parametrize("lanes", [64, 192])
+def test_the_rows_of_a_step_are_those_of_its_lanes(lanes, rng):
+    words = [rng.getrandbits(width(ROW)) for _ in range(lanes)]
+    rows = in_planes(words)
+    assert rows.keys() == ROW.keys()
+    for lane, word in enumerate(words):
+        assert {name: planes.at(lane) for name, planes in rows.items()} == unpack(ROW, word)
+
+
+def test_a_row_of_bits_goes_to_the_fields_in_their_places():
+    rows = row_planes([np.uint64(n) for n in range(width(ROW))])
+    for name, slot in ROW.items():
+        assert [int(row) for row in rows[name].rows] == list(range(slot.lsb, slot.lsb + slot.width))
