@@ -153,7 +153,7 @@ def test_holes_are_listed_where_every_test_ran():
 
 def test_a_passing_test_is_one_line():
     text = printed(report.print_result, result())
-    assert text == "PASS toy.one [pysim, seed 1]: 1234 cycles, 0.57 s\n"
+    assert text == "PASS toy.one [pysim, seed 1]: 1,234 cycles, 0.57 s\n"
 
 
 def test_a_failing_test_says_so():

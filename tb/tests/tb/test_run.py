@@ -19,16 +19,18 @@ from junitparser import JUnitXml
 import tb
 from model.arch import Event
 from model.hyp import check
+from model.planes import Planes
 from model.vectors import model_answer
 from model.vectors import run as run_vectors
 from tb import cases, runner, work
 from tb.cases import hyp
 from tb.harness import ROW
 from tb.run import main
-from tb.sims import SimulatorError, pysim
+from tb.sims import SimulatorError
 from tb.testbench import Failure
 
 TREE = Path(tb.__file__).parent.parent
+SIM = work.default_simulator()
 VECTORS = "el,ss,mdscr_el1,mdcr_el2,event,target_el\n1,1,1,0x100,execute,\n1,0,1,0x100,svc,1\n"
 
 
@@ -110,12 +112,18 @@ def run(capsys):
 @pytest.fixture
 def faulty(monkeypatch):
     """Hardware whose trace says SS = 1 after each event."""
-    cycle = pysim.Adapter.cycle
+    adapter = work.adapter(SIM).Adapter
+    cycle, play = adapter.cycle, adapter.play
 
     async def wrong(self, stimulus):
         return await cycle(self, stimulus) | 1 << ROW["ss_after"].lsb
 
-    monkeypatch.setattr(pysim.Adapter, "cycle", wrong)
+    async def wrong_lanes(self, steps):
+        async for step, rows in play(self, steps):
+            yield step, {**rows, "ss_after": Planes.constant(1)}
+
+    monkeypatch.setattr(adapter, "cycle", wrong)
+    monkeypatch.setattr(adapter, "play", wrong_lanes)
 
 
 def names_run(path="out.json"):
@@ -138,14 +146,14 @@ def test_a_pass(run):
     code, out, err = run("toy.steps")
     assert (code, err) == (0, [])
     assert len(out) == 2
-    assert out[0].startswith("PASS toy.steps [pysim, seed 1]: 4 cycles, ")
+    assert out[0].startswith(f"PASS toy.steps [{SIM}, seed 1]: 4 cycles, ")
     assert out[1].startswith("PASS: 1 tests, 4 cycles, coverage ")
 
 
 def test_a_failure_is_told_with_all_that_it_takes_to_look_into_it(run, faulty):
     code, out, err = run("toy.steps", "--seed", 5)
     assert (code, err) == (1, [])
-    assert out[0].startswith("FAIL toy.steps [pysim, seed 5]: 4 cycles, ")
+    assert out[0].startswith(f"FAIL toy.steps [{SIM}, seed 5]: 4 cycles, ")
     assert "  cycle 1: the hardware is not as the model says" in out
     (marked,) = [line for line in out if line.endswith("!!!")]
     assert marked.split() == ["ss_after", "1", "0", "!!!"]
@@ -154,8 +162,8 @@ def test_a_failure_is_told_with_all_that_it_takes_to_look_into_it(run, faulty):
         "    cycle 0: start at EL1, PSTATE.D=0 SS=1",
         "    cycle 1: EL1 0x0 execute; active-not-pending -> active-pending",
     ]
-    assert "  reproduce: python -m tb.run toy.steps --sim pysim --seed 5 -w" in out
-    stem = "sim_build/waves/toy.steps.pysim.5"
+    assert f"  reproduce: python -m tb.run toy.steps --sim {SIM} --seed 5 -w" in out
+    stem = f"sim_build/waves/toy.steps.{SIM}.5"
     assert f"  waveform:  gtkwave {stem}.vcd {stem}.gtkw" in out
     assert Path(f"{stem}.vcd").stat().st_size > 0
     assert Path(f"{stem}.gtkw").stat().st_size > 0
@@ -177,7 +185,7 @@ def test_the_command_to_reproduce_fails_in_the_same_way(run, faulty):
 def test_a_test_that_breaks_is_no_pass(run):
     code, out, _ = run("toy.breaks", "toy.steps")
     assert code == 1
-    assert any(line.startswith("ERROR toy.breaks [pysim, seed 1]: ") for line in out)
+    assert any(line.startswith(f"ERROR toy.breaks [{SIM}, seed 1]: ") for line in out)
     assert any(line.startswith("  RuntimeError: [broken] (test_run.py:") for line in out)
     assert out[-1].startswith("FAIL: 1 of 2 tests, ")
 
@@ -261,7 +269,7 @@ def test_x_stops_at_the_first_failure(run):
         code, out, _ = run(*tests, *options, "-q")
         assert code == 1
         assert out[-1].startswith(last)
-        assert ("ERROR toy.breaks [pysim, seed 1]" in out) is (not options)
+        assert (f"ERROR toy.breaks [{SIM}, seed 1]" in out) is (not options)
 
 
 # What is printed and written
@@ -278,7 +286,7 @@ def test_q_prints_failures_too(run):
     code, out, _ = run("toy.steps", "toy.fails", "-q")
     assert code == 1
     assert [line for line in out if line.startswith("PASS")] == []
-    assert "FAIL toy.fails [pysim, seed 1]" in out
+    assert f"FAIL toy.fails [{SIM}, seed 1]" in out
     assert "  not good enough" in out
     assert out[-1].startswith("FAIL: 1 of 2 tests, ")
 
@@ -296,7 +304,7 @@ def test_w_writes_a_waveform_of_every_test(run, option):
     code, _, _ = run(option, "toy.steps", "toy.draws")
     assert code == 0
     assert sorted(path.name for path in Path("sim_build/waves").iterdir()) == [
-        f"toy.{name}.pysim.1.{ending}" for name in ("draws", "steps") for ending in ("gtkw", "vcd")
+        f"toy.{name}.{SIM}.1.{ending}" for name in ("draws", "steps") for ending in ("gtkw", "vcd")
     ]
 
 
@@ -327,12 +335,13 @@ def test_a_simulator_that_is_missing_is_not_run_and_said(run, monkeypatch):
             return "pip install 'softstep[sims]'"
 
     adapter = work.adapter
-    monkeypatch.setattr(work, "adapter", lambda n: adapter(n) if n == "pysim" else Missing)
+    monkeypatch.setattr(work, "adapter", lambda n: adapter(n) if n == SIM else Missing)
     code, out, _ = run("toy.steps", "--sim", "all", "--json", "out.json")
     assert code == 0
     assert f"not run: verilator: {Missing.missing()}" in out
     not_run = json.loads(Path("out.json").read_text())["not_run"]
-    assert not_run == [{"name": n, "reason": Missing.missing()} for n in ("verilator", "icarus")]
+    others = [name for name in work.SIMULATORS if name != SIM]
+    assert not_run == [{"name": name, "reason": Missing.missing()} for name in others]
     code, out, err = run("toy.steps", "--sim", "icarus")
     assert (code, out, err) == (2, [], [f"error: icarus cannot run: {Missing.missing()}"])
 
@@ -350,7 +359,7 @@ def test_every_simulator_runs_every_test(run, monkeypatch):
     ]
     assert {suite.name for suite in JUnitXml.fromfile("out.xml")} == set(work.SIMULATORS)
     assert "  reproduce: python -m tb.run toy.fails --sim icarus --seed 1 -w" in out
-    assert out[-1].startswith("FAIL: 3 of 6 tests, ")
+    assert out[-1].startswith("FAIL: 4 of 8 tests, ")
 
 
 def test_colour_is_for_terminals(monkeypatch, capfd):
@@ -506,7 +515,7 @@ def test_vectors_give_what_the_model_gives(run, workers):
     code, out, err = run("--vectors", source, "-o", "hw.csv", "-j", workers)
     assert (code, err) == (0, [])
     assert len(out) == 1
-    assert out[0].startswith("PASS: 2 lines on pysim, ")
+    assert out[0].startswith(f"PASS: 2 lines on {SIM}, ")
     assert out[0].endswith(" s: hw.csv")
     run_vectors(source, Path("model.csv"), model_answer)
     assert Path("hw.csv").read_bytes() == Path("model.csv").read_bytes()
@@ -524,7 +533,7 @@ def test_vectors_name_the_lines_that_differ(run, faulty):
     code, out, _ = run("--vectors", "in.csv", "-o", "out.csv")
     assert code == 1
     assert out[:2] == [f"line {at}: ss_after: hardware 1, model 0" for at in (2, 3)]
-    assert out[2].startswith("FAIL: 2 differences from the model, 2 lines on pysim, ")
+    assert out[2].startswith(f"FAIL: 2 differences from the model, 2 lines on {SIM}, ")
     assert len(Path("out.csv").read_text().splitlines()) == 3
 
 
@@ -551,9 +560,9 @@ def test_a_sequence_that_fails_is_reproduced_with_its_file(run):
     (line,) = [line for line in out if line.startswith("  reproduce: ")]
     assert (
         line
-        == "  reproduce: python -m tb.run hyp.user --sim pysim --seed 1 -w --hyp 'my seq.words'"
+        == f"  reproduce: python -m tb.run hyp.user --sim {SIM} --seed 1 -w --hyp 'my seq.words'"
     )
-    assert Path("sim_build/waves/hyp.user.pysim.1.vcd").exists()
+    assert Path(f"sim_build/waves/hyp.user.{SIM}.1.vcd").exists()
 
 
 # Being interrupted
@@ -616,10 +625,10 @@ def test_a_test_that_kills_three_workers_is_reported_and_the_rest_go_on(run, wor
     tests = ("toy.kills", "toy.steps", "toy.draws", "directed.isv*")
     code, out, err = run(*tests, "-j", workers, "--json", "out.json", "--seed", 9)
     assert (code, err) == (1, [])
-    at = out.index("ERROR toy.kills [pysim, seed 9]")
+    at = out.index(f"ERROR toy.kills [{SIM}, seed 9]")
     assert out[at + 1 : at + 3] == [
         "  toy.kills with seed 9 killed its worker process 3 times; did it run out of memory?",
-        "  reproduce: python -m tb.run toy.kills --sim pysim --seed 9 -w",
+        f"  reproduce: python -m tb.run toy.kills --sim {SIM} --seed 9 -w",
     ]
     bad = {test["name"]: test["status"] for test in results("out.json")["tests"]}
     assert [name for name, status in bad.items() if status != "passed"] == ["toy.kills"]
@@ -645,15 +654,14 @@ def test_three_shards_merged_are_the_whole(run):
     code, out, err = run(*words, "--junit", "merged.xml")
     assert (code, err) == (1, [])
     assert results("merged.json") == results("whole.json")
-    assert "FAIL toy.fails [pysim, seed 1]" in out
+    assert f"FAIL toy.fails [{SIM}, seed 1]" in out
     total = len(names_run("whole.json"))
     assert out[-1].startswith(f"FAIL: 1 of {total} tests, ")
     whole, merged = (JUnitXml.fromfile(f"{name}.xml") for name in ("whole", "merged"))
     for xml in (whole, merged):
         xml.update_statistics()
         assert [(case.name, case.classname) for suite in xml for case in suite] == [
-            (f"{test['name']}[seed {test['seed']}]", "pysim")
-            for test in results("whole.json")["tests"]
+            (f"{test['name']}[seed {test['seed']}]", SIM) for test in results("whole.json")["tests"]
         ]
     assert (merged.tests, merged.failures) == (whole.tests, whole.failures) == (total, 1)
 
@@ -732,9 +740,10 @@ def test_a_run_that_was_killed_goes_on(run, tmp_path):
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(run, tmp_path):
+    words = ("directed.d*", "--sim", "pysim")  # it writes nothing else
     for limit, file in ((2000, "sim_build/journal/"), (40_000, "out.json")):
         done = subprocess.run(
-            [sys.executable, "-c", FULL, str(limit), "directed.d*", "--json", "out.json"],
+            [sys.executable, "-c", FULL, str(limit), *words, "--json", "out.json"],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(TREE)},
             capture_output=True,
@@ -746,7 +755,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(run, tmp_path):
         assert line.startswith(f"error: {file}")
         assert line.endswith(": File too large")
         assert not (tmp_path / "out.json").exists()
-    code, out, _ = run("directed.d*", "--resume", "--json", "out.json")
+    code, out, _ = run(*words, "--resume", "--json", "out.json")
     total = len(names_run())
     assert (code, out[0]) == (0, f"resumed: {total} of {total} tests were done before")
 
