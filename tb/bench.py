@@ -21,8 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as Bar
+from rich.progress import Progress, TextColumn
 
 from model.columns import COLUMNS, Kind, Lines, to_lines
 from model.files import writing
@@ -249,7 +248,7 @@ def _run(file: IO[str], step: Callable[[str], None]) -> None:
 def _plotted(every: Sequence[Series]) -> str:
     if why := plot.missing():
         return f"not plotted: {why}"
-    return "plotted: " + " ".join(str(path) for path in plot.write(every, PICTURES))
+    return "plotted: " + " ".join(os.path.relpath(path) for path in plot.write(every, PICTURES))
 
 
 def _output(path: Path | None) -> contextlib.AbstractContextManager[IO[str]]:
@@ -260,17 +259,16 @@ def _output(path: Path | None) -> contextlib.AbstractContextManager[IO[str]]:
 def _steps() -> Iterator[Callable[[str], None]]:
     """Says on a terminal what is being measured."""
     console = Console()
-    bar = Bar(
-        BarColumn(bar_width=16),
+    shown = Progress(
         TextColumn("{task.description}"),
         console=console,
         transient=True,
         disable=not console.is_terminal,
         auto_refresh=False,  # a thread would be measured, too
     )
-    with bar:
-        task = bar.add_task("", total=None)
-        yield lambda name: bar.update(task, description=name, refresh=True)
+    with shown:
+        task = shown.add_task("")
+        yield lambda name: shown.update(task, description=f"measuring {name}", refresh=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
