@@ -106,7 +106,7 @@ def results(path):
 def test_a_cluster_gives_what_one_machine_gives_and_again_if_a_worker_is_killed(machines):
     machines.worker()
     killed = machines.worker()
-    tests = ("directed.e*", "directed.i*", "lockstep.events")
+    tests = ("directed.e*", "directed.i*", "lockstep.events", "--sim", "pysim")
     here = command(*tests, "--json", "here.json")
     here.communicate(timeout=60)
     assert here.returncode == 0
@@ -193,14 +193,14 @@ def test_a_cluster_without_workers_is_told(machines, monkeypatch, capsys):
 
 def test_a_scheduler_that_ends_is_told_and_the_run_resumed(machines):
     machines.worker()
-    words = ("directed.e*", "lockstep.events", "--dask", machines.address)
+    words = ("directed.e*", "lockstep.events", "--sim", "pysim", "--dask", machines.address)
     run = command(*words)
     run.stdout.readline()
     machines.scheduler.kill()
     _, err = run.communicate(timeout=60)
     gone = f"the Dask scheduler at {machines.address} is gone; start it again, then use --resume"
     assert (run.returncode, err) == (2, f"error: {gone}\n")
-    resumed = command(*words[:2], "--resume")
+    resumed = command(*words[:4], "--resume")
     out, err = resumed.communicate(timeout=60)
     assert (resumed.returncode, err) == (0, "")
     assert out.startswith("resumed: ")
@@ -208,7 +208,7 @@ def test_a_scheduler_that_ends_is_told_and_the_run_resumed(machines):
 
 def test_ctrl_c_stops_at_once(machines):
     machines.worker()
-    run = command("lockstep", "--seeds", 50, "--dask", machines.address)
+    run = command("lockstep", "--sim", "pysim", "--seeds", 400, "--dask", machines.address)
     run.stdout.readline()
     start = time.monotonic()
     run.send_signal(signal.SIGINT)

@@ -160,8 +160,12 @@ def test_a_job_that_killed_its_workers_is_an_error_with_its_seed():
     assert result.killed
 
 
-def test_the_default_simulator_needs_nothing():
-    assert work.SIMULATORS[0] == "pysim"
+def test_the_default_simulator_is_the_fastest_that_can_run(monkeypatch):
+    assert work.SIMULATORS[0] == "compiled"
+    monkeypatch.setattr(work.adapter("compiled"), "missing", lambda: None)
+    assert work.default_simulator() == "compiled"
+    monkeypatch.setattr(work.adapter("compiled"), "missing", lambda: "there is no compiler")
+    assert work.default_simulator() == "pysim"
     assert work.adapter("pysim").missing() is None
 
 
