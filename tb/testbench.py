@@ -162,8 +162,10 @@ class Testbench:
         wrong = await self._all_lanes(moves(), cover)
         lane, steps = wrong or (0, ALONE)
         await self.simulator.reset()
+        ports: dict[str, int] = {}  # they hold their values
         for move in islice(moves(), steps):
-            await self._one_lane(move, lane)
+            ports |= {name: planes.at(lane) for name, planes in move.ports.items()}
+            await self._one_lane(move, lane, ports)
         if wrong:
             scoreboard.check(self.cycles)
             raise Failure(f"lane {lane} is wrong in step {steps} among the others, but not alone")
@@ -181,14 +183,14 @@ class Testbench:
                 self.counts += coverage.of_step(move)
         return None
 
-    async def _one_lane(self, move: Move, lane: int) -> None:
-        """One lane of a step as a cycle."""
+    async def _one_lane(self, move: Move, lane: int, ports: dict[str, int]) -> None:
+        """One lane of a step as a cycle. Also what must not matter is driven as it was there."""
         pe, state = move.pe or move.load, None
         self.controls = {name: getattr(pe, name).at(lane) for name in CONTROLS}
         if move.load:
             state = {name: getattr(move.load, name).at(lane) for name in LOAD}
         given = _given(move, lane) if move.happens else None
-        await self._cycle(_happen(given) if given else {}, given, state)
+        await self._cycle(ports if given else ports | CHOICES, given, state)
 
     async def finish(self) -> Counts:
         """Hold every cycle against the model; returns the coverage. Raises scoreboard.Mismatch."""

@@ -172,6 +172,22 @@ def test_a_fault_is_found_in_its_lane_and_step(case, rng, seed, wrong):
     assert tb.played == LANES * at
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_what_must_not_matter_is_driven_again_as_it_was(case, seed, wrong):
+    """The hardware takes a value that no instruction writes: it is found, and shown."""
+
+    def fault(word, row, playing):
+        ports = harness.unpack(STIMULUS, word)
+        ignored = ports["event__valid"] and not ports["event__mdscr_write"]
+        return row ^ (ignored and ports["event__mdscr_value"] >> 7 & 1) << ROW["ss_after"].lsb
+
+    tb, error = run(case, seed, fault)
+    assert isinstance(error, Mismatch)
+    assert [difference.field for difference in error.differences] == ["ss_after"]
+    ((_, steps),) = wrong
+    assert error.cycle == len(tb.cycles) - 1 == steps - 1
+
+
 def test_a_fault_that_only_comes_among_other_lanes_is_told_as_such(seed, wrong):
     def fault(word, row, playing):
         return row ^ playing << ROW["ss"].lsb
