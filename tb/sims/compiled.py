@@ -5,12 +5,15 @@ cycle has a lane to itself. Waveforms come from a second build, of one design wi
 """
 
 import ctypes
+import inspect
 import os
+import pickle
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -19,7 +22,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hw.emit import EmitError, run_pyosys, verilog
+import hw.lanes
+from hw.emit import EmitError, rtlil, run_pyosys, verilog
 from hw.lanes import Lanes, lanes
 from model.planes import ONES, WORD, ZEROS, Planes
 from tb.harness import ROW, STIMULUS, Harness, Rows, Step, row_planes, width
@@ -29,7 +33,7 @@ from tb.sims.cocotb_sim import HARNESS, VIEW, view
 
 FLAGS = ("-std=c++17", "-w", "-shared", "-fPIC")
 FAST, QUICKLY_BUILT = "-O2", "-O0"  #: the lanes, and the one with a waveform
-LOG = "log"
+LOG, NETLIST = "log", "lanes.pickle"  #: files of a build
 
 S = TypeVar("S", bound=Step)
 
@@ -300,6 +304,13 @@ class _View:
 
 
 @cache
+def _lanes_library() -> _Library:
+    # Yosys is asked only where there is no build yet: it takes a second.
+    source = rtlil(Harness(), "harness") + inspect.getsource(hw.lanes) + LANES_GLUE
+    build = kept("compiled", _depends_on(source), _build_lanes)
+    return _Library(build / "design.so", pickle.loads((build / NETLIST).read_bytes()))
+
+
 def _netlist() -> Lanes:
     try:
         return lanes(Harness())
@@ -307,8 +318,7 @@ def _netlist() -> Lanes:
         raise SimulatorError(str(error)) from None
 
 
-@cache
-def _lanes_library() -> _Library:
+def _build_lanes(place: Path) -> None:
     design = _netlist()
     glue = LANES_GLUE.format(
         inputs=_lines("    top.p_i{0}.data[0] = in[{0} * stride + at];", len(design.inputs)),
@@ -320,9 +330,8 @@ def _lanes_library() -> _Library:
         ),
         outputs=_lines("    out[{0} * stride + at] = top.p_o{0}.data[0];", design.driven),
     )
-    source = design.source + glue
-    build = kept("compiled", _depends_on(source), partial(_compile, source, FAST))
-    return _Library(build / "design.so", design)
+    _compile(design.source + glue, FAST, place)
+    (place / NETLIST).write_bytes(pickle.dumps(replace(design, source="")))
 
 
 def _lines(text: str, count: int) -> str:

@@ -69,12 +69,10 @@ def test_one_wrong_input_of_a_million_is_found(monkeypatch, tmp_path):
     monkeypatch.setattr(step, "StepStateMachine", Faulty)
     monkeypatch.setattr(builds, "SIM_BUILD", tmp_path)
     compiled._lanes_library.cache_clear()
-    compiled._netlist.cache_clear()
     try:
         result = _run("exhaustive.debug_routing")
     finally:
         compiled._lanes_library.cache_clear()
-        compiled._netlist.cache_clear()
     assert result.status == FAILED
     wrong = [line.split() for line in result.failure.splitlines() if line.endswith("!!!")]
     assert ["state", "active-pending", "inactive", "!!!"] in wrong
