@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -53,9 +54,9 @@ class Machines:
             "scheduler", "--host", "127.0.0.1", "--port", port, "--no-show", "--no-dashboard"
         )
 
-    def start(self, what, *words, path=TREE):
+    def start(self, what, *words, path=TREE, python=(sys.executable,)):
         process = subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.dask_{what}", *map(str, words)],
+            [*python, "-m", f"distributed.cli.dask_{what}", *map(str, words)],
             cwd=self.directory,
             env={**os.environ, "PYTHONPATH": f"{path}{os.pathsep}{self.directory}"},
             stdout=subprocess.DEVNULL,
@@ -175,7 +176,8 @@ def test_a_worker_with_other_code_is_refused(machines, capsys):
 
 
 def test_a_worker_without_the_code_is_refused(machines, capsys):
-    machines.worker(path="elsewhere")
+    # Without `site`, a package that is installed in its own directory is not found.
+    machines.worker(path=sysconfig.get_path("purelib"), python=[sys.executable, "-S"])
     assert main(["reset_state", "--dask", machines.address]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: dask worker tcp://127.0.0.1:")
