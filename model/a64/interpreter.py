@@ -10,12 +10,19 @@ from model.arch import Event
 
 DECODER = Decoder(ROWS)
 
+#: What an instruction does that takes an exception.
+_EXCEPTIONS = (Event.SVC, Event.HVC, Event.SMC, Event.EXCEPTION)
+
 #: Register name to its value before and after.
 Changes = dict[str, tuple[int, int]]
 
 
 class StepLimit(A64Error):
     """The code did not come to its end within the number of instructions allowed."""
+
+
+class UntakenException(A64Error):
+    """An instruction takes an exception in a run of code where nobody takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +32,7 @@ class Retired:
     pc: int
     next_pc: int
     instruction: Instruction
-    registers: Changes  #: x0 to x30, sp and nzcv
+    registers: Changes  #: x0 to x30, sp, nzcv, daif and spsel
     sysregs: Changes
 
     @property
@@ -49,21 +56,23 @@ def step(state: State) -> Event:
     """Execute the instruction at pc, and return what has happened.
 
     After Event.ERET, pc is ELR_ELx; the rest of PSTATE is as it was, for the caller to restore.
-    UndefinedWord, UnmappedAccess or SystemRegisterError when it cannot be executed; pc is then
-    still the address of that instruction.
+    After SVC, HVC, SMC and EXCEPTION (a BRK), pc is the return address, and the caller takes the
+    exception; the immediate is in the fields of `fetch(state)` before.
+    UndefinedWord, UnmappedAccess, MisalignedAccess or SystemRegisterError when it cannot be
+    executed; pc is then still the address of that instruction.
     """
     pc = state.pc
     try:
         instruction = state.code[pc]
     except KeyError:
-        instruction = _fetch(state)
+        instruction = fetch(state)
     target = instruction.execute(state)
     state.pc = pc + 4 if target is None else target
     return instruction.event
 
 
-def _fetch(state: State) -> Instruction:
-    """The instruction at pc, kept in `state.code` where memory cannot change."""
+def fetch(state: State) -> Instruction:
+    """The instruction at pc, decoded and kept in `state.code` where memory cannot change."""
     pc = state.pc
     found = state.memory.find(pc, 4)
     if found is None or pc % 4:
@@ -78,7 +87,8 @@ def _fetch(state: State) -> Instruction:
 def run(state: State, end: int, max_steps: int) -> None:
     """Execute up to the address `end`, or up to and with an ERET.
 
-    StepLimit if neither comes within `max_steps` instructions; otherwise errors as `step`.
+    StepLimit if neither comes within `max_steps` instructions; UntakenException, with pc still its
+    address, at an SVC, HVC, SMC or BRK; otherwise errors as `step`.
     """
     code = state.code
     for _ in range(max_steps):
@@ -89,7 +99,7 @@ def run(state: State, end: int, max_steps: int) -> None:
         try:
             instruction = code[pc]
         except KeyError:
-            instruction = _fetch(state)
+            instruction = fetch(state)
         execute = instruction.execute
         target = execute(state)
         if target is None:
@@ -98,6 +108,8 @@ def run(state: State, end: int, max_steps: int) -> None:
         state.pc = target
         if instruction.event is Event.ERET:
             return
+        if instruction.event in _EXCEPTIONS:
+            raise _untaken(state, pc, instruction)
     _check_ended(state, end, max_steps)
 
 
@@ -105,11 +117,20 @@ def record(state: State, end: int, max_steps: int) -> list[Retired]:
     """As `run`, and return what each instruction changed: some twenty times slower."""
     retired: list[Retired] = []
     while len(retired) < max_steps and state.pc != end:
-        retired.append(retire(state))
-        if retired[-1].instruction.event is Event.ERET:
+        last = retire(state)
+        if last.instruction.event in _EXCEPTIONS:
+            raise _untaken(state, last.pc, last.instruction)
+        retired.append(last)
+        if last.instruction.event is Event.ERET:
             return retired
     _check_ended(state, end, max_steps)
     return retired
+
+
+def _untaken(state: State, pc: int, instruction: Instruction) -> UntakenException:
+    state.pc = pc
+    imm16 = instruction.fields["imm16"]
+    return UntakenException(f"pc {pc:#x}: {instruction.name} #{imm16:#x} takes an exception")
 
 
 def _check_ended(state: State, end: int, max_steps: int) -> None:
@@ -124,7 +145,7 @@ def retire(state: State) -> Retired:
     pc = state.pc
     registers_before = _registers(state)
     sysregs_before = state.sysregs.copy()
-    instruction = state.code.get(pc) or _fetch(state)
+    instruction = state.code.get(pc) or fetch(state)
     step(state)
     return Retired(
         pc,
@@ -136,7 +157,8 @@ def retire(state: State) -> Retired:
 
 
 def _registers(state: State) -> dict[str, int]:
-    return dict(zip(REGISTER_NAMES, state.x, strict=False)) | {"nzcv": state.nzcv}
+    pstate = {"nzcv": state.nzcv, "daif": state.daif, "spsel": state.spsel}
+    return dict(zip(REGISTER_NAMES, state.x, strict=False)) | pstate
 
 
 def _changes(before: dict[str, int], after: dict[str, int]) -> Changes:

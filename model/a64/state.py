@@ -30,6 +30,10 @@ class UnmappedAccess(A64Error):
     """An access to an address where no memory is, or a store to read-only memory."""
 
 
+class MisalignedAccess(A64Error):
+    """An exclusive or ordered access to an address that is not a multiple of its size."""
+
+
 class SystemRegisterError(A64Error):
     """An access to a system register that the current EL, or the register itself, forbids."""
 
@@ -96,17 +100,24 @@ class State:
     """A processing element between two instructions.
 
     System registers are 64 bits that keep what is written; what their fields do is the caller's,
-    but for OSLAR_EL1, whose write sets OSLSR_EL1.OSLK. There is one SP: that of the current EL.
+    but for OSLAR_EL1, whose write sets OSLSR_EL1.OSLK. x holds the SP in use: who changes EL or
+    SPSel calls `select_sp`.
     """
 
     el: EL = EL.EL1
     pc: int = 0
     nzcv: int = 0  #: 4 bits: N is bit 3, Z 2, C 1, V 0
+    daif: int = 0  #: 4 bits: PSTATE.D is bit 3, A 2, I 1, F 0
+    spsel: int = 1  #: PSTATE.SP: 1 for SP_ELx, 0 for SP_EL0
     x: list[int] = field(default_factory=lambda: [0] * SLOTS)  #: x0 to x30, then the slots above
     sysregs: dict[str, int] = field(
         default_factory=lambda: {name: 0 for name in SYSREGS if name != "OSLAR_EL1"}
     )
     memory: Memory = field(default_factory=Memory)
+    #: What the local exclusive monitor has marked: address and bytes; None if it is open.
+    exclusive: tuple[int, int] | None = None
+    #: SP_EL0 to SP_EL3; the one in use is in x, and stale here.
+    unused_sps: list[int] = field(default_factory=lambda: [0] * len(EL))
     #: Decoded instructions by address, of read-only memory alone: they cannot go stale.
     code: dict[int, Instruction] = field(default_factory=dict, repr=False)
 
@@ -118,6 +129,12 @@ class State:
     @sp.setter
     def sp(self, value: int) -> None:
         self.x[SP] = value
+
+    def select_sp(self, el: EL, spsel: int) -> None:
+        """Go to this EL and SPSel, and to the stack pointer that they select."""
+        self.unused_sps[self.el if self.spsel else EL.EL0] = self.sp
+        self.el, self.spsel = el, spsel
+        self.sp = self.unused_sps[el if spsel else EL.EL0]
 
     def load(self, address: int, size: int) -> int:
         """The little-endian value of 1, 2, 4 or 8 bytes. UnmappedAccess where no memory is."""

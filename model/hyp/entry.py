@@ -84,8 +84,8 @@ class Difference:
 class EntryPoint:
     """The PE at guest entry: at EL2, x0 the vcpu, SPSR_EL2 and MDSCR_EL1 as restored for the guest.
 
-    x1 to x3 and NZCV are the sequence's; x0, x4 to x30, SP, the vcpu and the other system registers
-    are not. Can be reset and run any number of times.
+    x1 to x3 and NZCV are the sequence's; x0, x4 to x30, SP, the rest of PSTATE, the vcpu and the
+    other system registers are not. Can be reset and run any number of times.
     """
 
     def __init__(self, sequence: Sequence, rng: Random) -> None:
@@ -101,6 +101,7 @@ class EntryPoint:
         self._kept_x += [0] * (SLOTS - len(self._kept_x))
         self._kept_x[SP] = rng.getrandbits(64) & ~0xF
         self._kept_x4_to_sp = self._kept_x[4 : SP + 1]
+        self._kept_daif = rng.getrandbits(4)
 
     def reset(self, scenario: Scenario) -> None:
         """Go (back) to the first instruction, with the values of a scenario in place."""
@@ -111,6 +112,9 @@ class EntryPoint:
         self._vcpu[:] = self._kept_vcpu
         self.state.sysregs = self._kept_sysregs.copy()
         self.state.x = self._kept_x.copy()
+        self.state.daif = self._kept_daif
+        self.state.spsel = 1
+        self.state.exclusive = None
         self.state.nzcv = doubleword >> 60  # junk, and the same each time that this scenario runs
         self.state.pc = TEXT
 
@@ -121,6 +125,7 @@ class EntryPoint:
         x = self.state.x
         return (
             self.state.sysregs == self._kept_sysregs
+            and (self.state.daif, self.state.spsel) == (self._kept_daif, 1)
             and x[0] == VCPU
             and x[4 : SP + 1] == self._kept_x4_to_sp
             and self._vcpu == self._kept_vcpu
@@ -134,6 +139,8 @@ class EntryPoint:
             *((name, kept, found.sysregs[name]) for name, kept in self._kept_sysregs.items()),
             *((name, kept, found.x[int(name[1:])]) for name, kept in kept_x.items()),
             ("sp", self._kept_x[SP], found.sp),
+            ("daif", self._kept_daif, found.daif),
+            ("spsel", 1, found.spsel),
         ]
         pairs += [
             (f"vcpu+{offset:#x}", kept, byte)

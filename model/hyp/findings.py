@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from model.a64 import A64Error
-from model.a64.instructions import sysreg_name
 from model.a64.interpreter import Retired, last_change, record
+from model.a64.system import sysreg_name
 from model.arch import MDSCR_EL1, Register, SPSR_ELx
 from model.hyp.entry import MAX_STEPS, TEXT, Difference, EntryPoint, Scenario, statement
 from model.hyp.words import Sequence
@@ -133,7 +133,7 @@ def _blame(
     if name in _LAYOUTS:
         return _blame_for_output(sequence, retired, name, mask)
     if name.startswith("vcpu"):
-        store = [r for r in retired if r.instruction.name.startswith("STR")][-1]
+        store = [r for r in retired if r.instruction.name.startswith("ST")][-1]
         return store, (f"last stored by {_retired_text(sequence, store)}",)
     changer = last_change(retired, name, mask)
     assert changer is not None, f"{name} differs, so an instruction changed it"
