@@ -101,7 +101,7 @@ class EntryPoint:
         self._kept_x += [0] * (SLOTS - len(self._kept_x))
         self._kept_x[SP] = rng.getrandbits(64) & ~0xF
         self._kept_x4_to_sp = self._kept_x[4 : SP + 1]
-        self._kept_daif = rng.getrandbits(4)
+        self._kept_daif = 0
 
     def reset(self, scenario: Scenario) -> None:
         """Go (back) to the first instruction, with the values of a scenario in place."""
@@ -112,10 +112,11 @@ class EntryPoint:
         self._vcpu[:] = self._kept_vcpu
         self.state.sysregs = self._kept_sysregs.copy()
         self.state.x = self._kept_x.copy()
-        self.state.daif = self._kept_daif
         self.state.spsel = 1
         self.state.exclusive = None
-        self.state.nzcv = doubleword >> 60  # junk, and the same each time that this scenario runs
+        # Junk, and the same each time that this scenario runs.
+        self.state.nzcv = doubleword >> 60
+        self.state.daif = self._kept_daif = doubleword >> 56 & 0xF
         self.state.pc = TEXT
 
     def is_right(self, spsr: int, mdscr: int) -> bool:

@@ -3,7 +3,7 @@ import struct
 import pytest
 
 from model.a64.decode import UndefinedWord
-from model.a64.interpreter import StepLimit, last_change, record, run, step
+from model.a64.interpreter import StepLimit, UntakenException, last_change, record, run, step
 from model.a64.state import State, UnmappedAccess
 from model.arch import EL, Event
 
@@ -42,6 +42,24 @@ def test_run_stops_after_an_eret():
     state.sysregs["ELR_EL1"] = 0x8000
     run(state, START + 12, max_steps=10)
     assert state.pc == 0x8000
+
+
+@pytest.mark.parametrize("runner", [run, record])
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [(0xD402_4681, "SVC"), (0xD402_4682, "HVC"), (0xD402_4683, "SMC"), (0xD422_4680, "BRK")],
+)
+def test_an_exception_that_nobody_takes_ends_a_run(runner, word, name):
+    state = state_with(NOP, word, NOP)
+    with pytest.raises(UntakenException) as error:
+        runner(state, START + 12, max_steps=10)
+    assert str(error.value) == f"pc 0x1004: {name} #0x1234 takes an exception"
+    assert state.pc == START + 4
+
+
+def test_record_tells_what_became_of_pstate():
+    (retired,) = record(state_with(0xD503_48DF), START + 4, max_steps=1)  # msr daifset, #8
+    assert retired.registers == {"daif": (0, 8)}
 
 
 def test_run_at_the_end_executes_nothing():

@@ -1,7 +1,7 @@
 import pytest
 
 from model.a64.state import MASK64, Memory, State, UnmappedAccess
-from model.arch import SYSREGS
+from model.arch import EL, SYSREGS
 
 
 def state_with_memory() -> State:
@@ -76,3 +76,17 @@ def test_sp_is_a_slot_of_its_own():
     state.sp = 0x1230
     assert state.sp == 0x1230
     assert state.x[:31] == [0] * 31
+
+
+def test_each_el_has_a_stack_pointer_and_el0_has_that_of_spsel_0():
+    state = State(el=EL.EL2, unused_sps=[0xA0, 0xA1, 0xA2, 0xA3])
+    state.sp = 0xB2
+    state.select_sp(EL.EL1, 1)
+    assert (state.el, state.spsel, state.sp) == (EL.EL1, 1, 0xA1)
+    state.select_sp(EL.EL1, 0)
+    assert state.sp == 0xA0
+    state.sp = 0xB0
+    state.select_sp(EL.EL2, 1)
+    assert state.sp == 0xB2
+    state.select_sp(EL.EL0, 0)
+    assert state.sp == 0xB0

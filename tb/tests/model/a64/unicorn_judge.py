@@ -76,15 +76,20 @@ class Judge:
         return start
 
     def execute(self, *words: int, branches: bool = False) -> Event:
-        """Execute words on both. The event of the last one. `branches` takes fifty times longer."""
-        start = self.place(*words)
-        if branches:
-            # A branch before may have had unicorn translate what was here then.
-            self.machine.ctl_remove_cache(start, start + 4 * len(words))
-            self.machine.emu_start(start, MASK64, count=len(words))
-        else:
-            self.machine.emu_start(start, start + 4 * len(words))
+        """Execute words on both. The event of the last one."""
+        self.execute_in_unicorn(*words, branches=branches)
         return [step(self.state) for _ in words][-1]
+
+    def execute_in_unicorn(self, *words: int, branches: bool = False) -> None:
+        """Execute words on unicorn. `branches` takes fifty times longer."""
+        start = self.place(*words)
+        end = start + 4 * len(words)
+        if not branches:
+            self.machine.emu_start(start, end)
+            return
+        # A branch before may have had unicorn translate what was here then.
+        self.machine.ctl_remove_cache(start, end)
+        self.machine.emu_start(start, MASK64, count=len(words))
 
     def found(self) -> tuple[list[int], bytes]:
         """Of the model: x0 to x30, SP, NZCV, pc; and the data."""

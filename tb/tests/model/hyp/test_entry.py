@@ -1,6 +1,6 @@
 import pytest
 
-from model.a64.interpreter import StepLimit, run
+from model.a64.interpreter import StepLimit, UntakenException, run
 from model.arch import EL
 from model.hyp.entry import MAX_STEPS, VCPU, EntryPoint, Scenario, run_entry, statement
 from model.hyp.sequences import load
@@ -18,6 +18,9 @@ SUB_SP = 0xD100_43FF  # sub sp, sp, #16
 STR_X0 = 0xF900_2000  # str x0, [x0, #GUEST_DEBUG]
 TST_X0 = 0xF240_001F  # tst x0, #1
 MSR_ELR = 0xD51C_4020  # msr elr_el2, x0
+DAIFSET = 0xD503_48DF  # msr daifset, #8
+SPSEL = 0xD500_40BF  # msr spsel, #0
+HVC = 0xD400_0002
 ERET = 0xD69F_03E0
 
 
@@ -105,6 +108,7 @@ def test_entry_is_at_el2_with_the_vcpu_in_x0(rng):
         (0xD280_0000, "x0"),  # movz x0, #0
         (SUB_SP, "sp"),
         (MSR_ELR, "ELR_EL2"),
+        (DAIFSET, "daif"),
         (STR_X0, f"vcpu+{GUEST_DEBUG + 3:#x}"),  # x0 is 0x48000000
     ],
 )
@@ -114,13 +118,24 @@ def test_what_must_survive_is_watched(rng, word, name):
     assert [difference.name for difference in point.differences()] == [name]
 
 
+def test_the_stack_pointer_in_use_is_watched(rng):
+    point = run_once(rng, SPSEL)
+    assert not point.is_right(1, 2)
+    assert [difference.name for difference in point.differences()] == ["sp", "spsel"]
+
+
+def test_a_sequence_that_takes_an_exception_is_stopped():
+    with pytest.raises(UntakenException):
+        run_entry(sequence(HVC), Vcpu())
+
+
 @pytest.mark.parametrize("word", [TST_X0, 0x9100_0421, 0x9100_0442, 0x9100_0463])
 def test_x1_to_x3_and_the_flags_are_free(rng, word):
     assert run_once(rng, word).is_right(1, 2)
 
 
 def test_a_reset_undoes_everything(rng):
-    point = run_once(rng, ADD_X5, SUB_SP, MSR_ELR, STR_X0)
+    point = run_once(rng, ADD_X5, SUB_SP, MSR_ELR, DAIFSET, SPSEL, STR_X0)
     assert not point.is_right(1, 2)
     point.reset(Scenario(doubleword=0, spsr=3, mdscr=4))
     assert point.is_right(3, 4)

@@ -56,6 +56,7 @@ def test_a_bit_without_a_name_is_told_by_its_number():
         (0x9100_04A5, "x5", "ADD (immediate)"),
         (0xD51C_4020, "ELR_EL2", "MSR (register)"),
         (0xD100_43FF, "sp", "SUB (immediate)"),
+        (0xD503_48DF, "daif", "MSR DAIFSet"),
     ],
 )
 def test_a_register_that_must_survive(word, name, row):
@@ -63,9 +64,23 @@ def test_a_register_that_must_survive(word, name, row):
     assert f"last changed by +0x0: {word:#010x}  {row}" in found
 
 
-def test_a_store_into_the_vcpu():
-    found = next(text for text in texts(0xF900_2000) if text.startswith("raw: vcpu+0x4"))
-    assert "last stored by +0x0: 0xf9002000  STR (unsigned offset)" in found
+@pytest.mark.parametrize(
+    ("word", "row"),
+    [
+        (0xF900_2000, "STR (unsigned offset)"),
+        (0xA904_0400, "STP (offset)"),
+        (0xC89F_FC00, "STLR"),
+    ],
+)
+def test_a_store_into_the_vcpu(word, row):
+    found = next(text for text in texts(word) if text.startswith("raw: vcpu+0x"))
+    assert f"last stored by +0x0: {word:#010x}  {row}" in found
+
+
+def test_a_sequence_that_takes_an_exception():
+    text = texts(0xD400_00A2)[0]  # hvc #5
+    assert "does not run to its end: pc 0x40080000: HVC #0x5 takes an exception" in text
+    assert text.splitlines()[-1] == "  at +0x0: 0xd40000a2"
 
 
 def test_a_sequence_that_does_not_end():
