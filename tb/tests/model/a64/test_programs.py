@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from model.a64.interpreter import DECODER, run
 from model.a64.state import MASK64, State
@@ -53,11 +54,14 @@ def loaded(program: ELFFile, data: bytes) -> State:
 
 def call(program: ELFFile, state: State, name: str, *arguments: int) -> int:
     """What a function returns, by the procedure call standard."""
-    (symbol,) = program.get_section_by_name(".symtab").get_symbol_by_name(name)
+    symbols = program.get_section_by_name(".symtab")
+    assert isinstance(symbols, SymbolTableSection)
+    found = symbols.get_symbol_by_name(name)
+    assert found, f"the program has no {name}"
     for register, value in enumerate(arguments):
         state.x[register] = value & MASK64
     kept = state.x[19:30], state.sp
-    state.pc, state.x[30] = symbol["st_value"], RETURN
+    state.pc, state.x[30] = found[0]["st_value"], RETURN
     run(state, RETURN, max_steps=2_000_000)
     assert (state.x[19:30], state.sp) == kept
     return state.x[0]
