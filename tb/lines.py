@@ -15,7 +15,7 @@ from model.vectors import Chunk, Outputs, expected
 from tb import work
 from tb.failures import value_text
 from tb.harness import STIMULUS
-from tb.testbench import CONTROLS, EVENT, LOAD, WRITES, Simulator
+from tb.testbench import Simulator, control_ports, event_ports, load_ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ def steps(lines: Lines, most_lanes: int) -> Iterator[Step]:
     count = len(lines.pe.d)
     lanes = min(most_lanes, -(-count // WORD) * WORD)
     times = -(-count // lanes)
-    events, loads = _events(lines), _loads(lines)
+    events = control_ports(lines.pe) | event_ports(lines.given)
+    loads = load_ports(lines.pe)
     for time in range(times + 1):
         now = {"event__valid": Planes.constant(time > 0)}
         if time > 0:
@@ -39,21 +40,6 @@ def steps(lines: Lines, most_lanes: int) -> Iterator[Step]:
         if time < times:
             now |= _part(loads, time, lanes)
         yield Step(lanes, now | {"load__enable": Planes.constant(time < times)})
-
-
-def _events(lines: Lines) -> dict[str, Any]:
-    """Port to the lines' values."""
-    pe, given = lines.pe, lines.given
-    ports = {CONTROLS[name]: getattr(pe, name) for name in CONTROLS}
-    ports |= {EVENT[name]: getattr(given, name) for name in EVENT if hasattr(given, name)}
-    for name, (write, data) in WRITES.items():
-        ports[write] = getattr(given, name)
-        ports[data] = getattr(given, name.replace("write", "value"))
-    return ports
-
-
-def _loads(lines: Lines) -> dict[str, Any]:
-    return {port: getattr(lines.pe, name) for name, port in LOAD.items()}
 
 
 def _part(ports: Mapping[str, Any], time: int, lanes: int) -> dict[str, Planes]:

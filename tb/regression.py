@@ -150,7 +150,10 @@ def _results(
     """As they come. Ends when there is one for every job."""
     waves = WAVES if options.waves == "all" else None
     queue = deque(map(Task, planning.units(asked, left, crew.size, options.first, waves)))
-    take = lambda: queue.popleft() if queue else None  # noqa: E731
+
+    def take() -> Task[Unit] | None:
+        return queue.popleft() if queue else None
+
     for task, results in runner.as_done(crew, take, tick):
         if isinstance(results, BaseException):
             raise results

@@ -31,7 +31,7 @@ from model.machine import PE, Input, after, take
 from model.planes import WORD, ZEROS, Planes, Row
 from model.rules import Controls, EL2Enabled, IsSecureEL2Enabled, select
 from tb.scoreboard import Move
-from tb.testbench import CONTROLS, EVENT, LOAD, WRITES
+from tb.testbench import EVENT, control_ports, event_ports, load_ports
 
 #: chance that a bit is 1. A register's other bits are noise: they must not matter.
 _CHANCES: dict[str, tuple[type[Register], dict[str, float]]] = {
@@ -154,29 +154,20 @@ def sequence(
 def first_move(lanes: int, pe: PE) -> Move:
     """The step that puts the PEs somewhere."""
     zero: Bits = Planes.constant(0)
-    ports = _control_ports(pe) | _load_ports(pe) | {"event__valid": zero}
+    ports = control_ports(pe) | _load_ports(pe) | {"event__valid": zero}
     return Move(lanes, None, None, None, zero, False, pe, ports)
 
 
 def move(lanes: int, pe: PE, given: Input, pc: Bits, happens: bool, load: PE | None) -> Move:
     """A step in which `given` happens, or nothing does. All are planes."""
-    ports = _control_ports(pe)
-    ports |= {EVENT[name]: getattr(given, name) for name in EVENT if name != "pc"}
-    for name, (write, data) in WRITES.items():
-        ports[write] = getattr(given, name)
-        ports[data] = getattr(given, name.replace("write", "value"))
+    ports = control_ports(pe) | event_ports(given)
     ports |= {EVENT["pc"]: pc, "event__valid": Planes.constant(happens)}
     ports |= _load_ports(load) if load else {"load__enable": Planes.constant(0)}
     return Move(lanes, pe, given, take(pe, given), pc, happens, load, ports)
 
 
-def _control_ports(pe: PE) -> dict[str, Planes]:
-    return {port: getattr(pe, name) for name, port in CONTROLS.items()}
-
-
 def _load_ports(pe: PE) -> dict[str, Planes]:
-    ports: dict[str, Any] = {port: getattr(pe, name) for name, port in LOAD.items()}
-    return ports | {"load__enable": Planes.constant(1)}
+    return load_ports(pe) | {"load__enable": Planes.constant(1)}
 
 
 # What is drawn
@@ -206,8 +197,14 @@ def start(dice: Dice) -> PE:
     pe = _widths(dice, pe)
     el = dice.choice({EL.EL0: 8, EL.EL1: 8, EL.EL2: 3, EL.EL3: 1})
     el = _usable(pe.controls(), el, otherwise=Planes.constant(EL.EL1))
+    return in_its_width(replace(pe, el=el))
+
+
+def in_its_width(pe: PE) -> PE:
+    """PEs with PSTATE.nRW as their EL has it; EL0 is as EL1."""
+    el: Bits = pe.el
     aarch32 = ((el <= EL.EL1) & pe.el1_aarch32) | ((el == EL.EL2) & pe.el2_aarch32)
-    return replace(pe, el=el, nrw=aarch32)
+    return replace(pe, nrw=aarch32)
 
 
 def _widths(dice: Dice, pe: PE) -> PE:

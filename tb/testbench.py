@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from model.arch import Event
 from model.columns import COLUMNS, Lines
+from model.machine import PE, Input
 from tb import coverage, scoreboard
 from tb.coverage import Counts
 from tb.harness import ROW, STIMULUS, Rows, Step, pack, unpack
@@ -234,6 +235,25 @@ def columns_of(lines: Lines, at: Any = ()) -> tuple[dict[str, int], dict[str, in
         if getattr(given, name)[at]:
             happens[name] = int(getattr(given, name.replace("write", "value"))[at])
     return state, happens
+
+
+def control_ports(pe: PE) -> dict[str, Any]:
+    """Port to value of what is driven all the time; values are in whatever form the PE has them."""
+    return {port: getattr(pe, name) for name, port in CONTROLS.items()}
+
+
+def load_ports(pe: PE) -> dict[str, Any]:
+    """Port to value of the state to load."""
+    return {port: getattr(pe, name) for name, port in LOAD.items()}
+
+
+def event_ports(given: Input) -> dict[str, Any]:
+    """Port to value of an event and its choices, but for the pc."""
+    ports = {EVENT[name]: getattr(given, name) for name in EVENT if name != "pc"}
+    for name, (write, data) in WRITES.items():
+        ports[write] = getattr(given, name)
+        ports[data] = getattr(given, name.replace("write", "value"))
+    return ports
 
 
 def _given(move: Move, lane: int) -> dict[str, int]:

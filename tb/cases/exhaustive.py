@@ -7,13 +7,12 @@ compiled simulator: the others would need hours.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from model.arch import (
-    EL,
     HCR_EL2,
     MDCR_EL2,
     MDCR_EL3,
@@ -136,10 +135,7 @@ def _pe(values: Mapping[str, Bits]) -> PE:
         if place and name in values:
             register, field = place
             columns[register] = columns[register] | (values[name] << field.lsb)
-    pe = PE(**{**columns, "mdscr_el1_written": columns["mdscr_el1"]})
-    el: Bits = pe.el
-    aarch32 = ((el <= EL.EL1) & pe.el1_aarch32) | ((el == EL.EL2) & pe.el2_aarch32)
-    return replace(pe, nrw=aarch32)
+    return stimulus.in_its_width(PE(**{**columns, "mdscr_el1_written": columns["mdscr_el1"]}))
 
 
 def _given(values: Mapping[str, Bits]) -> Input:

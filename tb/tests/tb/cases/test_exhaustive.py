@@ -7,6 +7,7 @@ from hw import step
 from model.arch import EL, StepState
 from tb.cases import CASES, exhaustive, load
 from tb.cases.exhaustive import LANES, Space
+from tb.harness import STIMULUS
 from tb.sims import builds, compiled
 from tb.work import COMPILED, FAILED, PASSED, Job, RunJobs
 
@@ -80,3 +81,16 @@ def test_one_wrong_input_of_a_million_is_found(monkeypatch, tmp_path):
 
 def test_a_block_is_looked_at_in_lanes_that_fit_the_cache():
     assert Space(dict.fromkeys("abcdefghijklmnopqrst", 2)).lanes == LANES
+
+
+def test_the_netlist_has_no_pin_for_the_other_bits_of_control_registers():
+    pins = {n for port, n in compiled._lanes_library().design.inputs if port == "stimulus"}
+    found = {
+        (port.removeprefix("controls__"), n)
+        for port, slot in STIMULUS.items()
+        for n in range(slot.width)
+        if port.startswith("controls__") and slot.lsb + n in pins
+    }
+    named = exhaustive.CONTROLS.items()
+    places = [(place[0], place[1].lsb) if place else (name, 0) for name, place in named]
+    assert found == {place for place in places if place[0] != "mdscr_el1"}
