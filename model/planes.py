@@ -134,7 +134,7 @@ class Planes:
 
     __rand__, __ror__, __rxor__, __rmul__ = __and__, __or__, __xor__, __mul__
 
-    # Lane by lane
+    # Lane by lane. As in numpy, == and != give no bool: the types of `object` forbid that.
 
     def __ne__(self, other: Any) -> "Planes":  # type: ignore[override]
         different = (self ^ other).rows

@@ -14,7 +14,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.step import StepUnit
-from model.planes import Planes, Row
+from model.planes import ZEROS, Planes, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Step(Protocol):
 
 def words_of(ports: Mapping[str, Planes], lanes: int) -> list[int]:
     """The stimulus word of each lane."""
-    rows: list[Row] = [np.uint64(0)] * width(STIMULUS)  # type: ignore[list-item]
+    rows: list[Row] = [ZEROS] * width(STIMULUS)
     for name, planes in ports.items():
         slot = STIMULUS[name]
         rows[slot.lsb : slot.lsb + slot.width] = [planes.row(n) for n in range(slot.width)]

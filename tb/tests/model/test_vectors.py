@@ -201,6 +201,20 @@ def test_run_says_how_many_lines_there_were(files):
     assert run(source, files.destination, model_answer) == 3
 
 
+def test_the_file_is_closed_where_the_answer_breaks_off(files):
+    source = files.write("event\nexecute\n")
+    given = []
+
+    def broken(chunks):
+        given.append(chunks)
+        yield from ((chunk, 1 // 0) for chunk in chunks)
+
+    with pytest.raises(ZeroDivisionError):
+        run(source, files.destination, broken)
+    assert given[0].gi_frame is None  # the generator has ended, and with it the file that it reads
+    assert not files.destination.exists()
+
+
 # What is refused: the file's text, the line and the column that the error must name
 
 EVENT_NAMES = (

@@ -143,6 +143,7 @@ def test_a_full_disk_is_told_with_the_file(tmp_path):
     full = Journal(tmp_path, HEADER, resume=False)
     (path,) = tmp_path.iterdir()
     full._file.close()
+    # As the journal opens it; it is the journal that closes it.
     full._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115, PTH123
     with pytest.raises(OSError, match="No space left on device") as caught:
         full.add(result())

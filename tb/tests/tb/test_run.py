@@ -761,7 +761,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(run, tmp_path):
 
 
 def test_a_full_standard_output_is_one_line():
-    with open("/dev/full", "w") as full:  # noqa: PTH123
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device, as in a shell
         done = subprocess.run(
             [sys.executable, "-m", "tb.run", "reset_state"],
             env={**os.environ, "PYTHONPATH": str(TREE)},
