@@ -40,7 +40,8 @@ class PSTATE(data.Struct):
 
 #: What is implemented, and the registers that decide where debug exceptions go and whether they are
 #: enabled. MDSCR_EL1 is not among them: the step unit holds it. The core may change any of these
-#: between events; what it drives is what the PE sees.
+#: between events; what it drives is what the PE sees. A write that the PE sees late reaches
+#: `StepUnit.controls_after` with the event that synchronises the context, `controls` after it.
 Controls = wiring.Signature(
     {
         "have_el2": Out(1),  # EL2 is implemented

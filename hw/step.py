@@ -158,7 +158,8 @@ class StepUnit(wiring.Component):
     After reset the PE is at EL3, debug exceptions masked; `load` starts it anywhere else.
     """
 
-    controls: In(Controls)
+    controls: In(Controls)  # as the PE sees them before the event ...
+    controls_after: In(Controls)  # ... and once it has happened: the same, but for late writes
     halted: In(1)  # the PE is in Debug state: the next event is debug_exit
     event: In(EventPort)
     choice: In(Choices)
@@ -182,6 +183,8 @@ class StepUnit(wiring.Component):
 
         m.submodules.decoder = decoder = ControlDecoder()
         wiring.connect(m, wiring.flipped(self.controls), decoder.controls)
+        m.submodules.decoder_after = decoder_after = ControlDecoder()
+        wiring.connect(m, wiring.flipped(self.controls_after), decoder_after.controls)
         now = self._before(m, pstate, seen, last)
         decision = self._decide(m, pstate, last)
         written_next, seen_next = self._write_mdscr(m, decision, written, seen)
@@ -209,11 +212,11 @@ class StepUnit(wiring.Component):
             ]
         return m
 
-    def _routing(self, m, name, mdscr_el1, halted, el, d):
-        """The debug exceptions from an EL, with a view of MDSCR_EL1."""
+    def _routing(self, m, name, decoder, mdscr_el1, halted, el, d):
+        """The debug exceptions from an EL, with a view of the control registers."""
         m.submodules[name] = routing = DebugRouting()
         m.d.comb += [
-            routing.effective.eq(m.submodules.decoder.effective),
+            routing.effective.eq(decoder.effective),
             routing.kde.eq(mdscr_el1.KDE),
             routing.halted.eq(halted),
             routing.el.eq(el),
@@ -234,7 +237,8 @@ class StepUnit(wiring.Component):
 
     def _before(self, m, pstate, seen, last):
         """The state before the event, and the step exception that it may ask for."""
-        now = self._routing(m, "now", seen, self.halted, pstate.el, pstate.d)
+        decoder = m.submodules.decoder
+        now = self._routing(m, "now", decoder, seen, self.halted, pstate.el, pstate.d)
         m.submodules.syndrome = syndrome = SoftwareStepSyndrome()
         m.d.comb += [
             self.state.eq(self._state(m, "state_now", now, seen, pstate.ss)),
@@ -284,8 +288,12 @@ class StepUnit(wiring.Component):
         return written_next, seen_next
 
     def _change_pstate(self, m, decision, pstate, written, seen_next):
-        """PSTATE after the event. Only a return sets SS: completing an instruction clears it."""
+        """PSTATE after the event. Only a return sets SS: completing an instruction clears it.
+
+        An exception goes where the PE, as it is, sends it. A return synchronises the context first.
+        """
         event = self.event
+        decoder_after = m.submodules.decoder_after
         el = Signal(EL)
         nrw = Signal()
         d = Signal()
@@ -296,7 +304,7 @@ class StepUnit(wiring.Component):
         m.d.comb += [
             illegal_state.effective.eq(m.submodules.decoder.effective),
             illegal_state.el.eq(pstate.el),
-            ret.effective.eq(m.submodules.decoder.effective),
+            ret.effective.eq(decoder_after.effective),
             ret.el.eq(pstate.el),
             ret.spsr.eq(event.spsr),
             el.eq(pstate.el),
@@ -322,8 +330,10 @@ class StepUnit(wiring.Component):
             with m.If(~nrw):
                 m.d.comb += d.eq(1)
 
-        source = self._routing(m, "source", written, self.halted, pstate.el, pstate.d)
-        after = self._routing(m, "after", seen_next, 0, el, d)
+        source = self._routing(
+            m, "source", decoder_after, written, self.halted, pstate.el, pstate.d
+        )
+        after = self._routing(m, "after", decoder_after, seen_next, 0, el, d)
         with m.If(decision.returns):
             with m.If(~ret.illegal):
                 m.d.comb += [el.eq(ret.target), nrw.eq(event.spsr.nRW)]

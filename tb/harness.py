@@ -56,11 +56,15 @@ def _row_name(port: str) -> str:
     return port.removeprefix("trace__") if port.startswith("trace__") else f"out_{port}"
 
 
+#: Without writes that are seen late, the control registers are after an event as they were before.
+TIED = "controls_after"
+
+
 def _slots(flow: wiring.Flow) -> Packing:
     """The unit's ports of one direction, one after the other."""
     slots, lsb = {}, 0
     for path, member in wiring.Signature(StepUnit.__annotations__).members.flatten():
-        if not member.is_port or member.flow != flow:
+        if not member.is_port or member.flow != flow or path[0] == TIED:
             continue
         for name, shape in _leaves("__".join(path), member.shape):
             width = Shape.cast(shape).width
@@ -75,8 +79,12 @@ ROW: Packing = _slots(Out)
 
 def _word(unit: StepUnit, flow: wiring.Flow) -> Value:
     """The same ports of a unit, as one word."""
-    ports = unit.signature.flatten(unit)
-    return Cat(*(Value.cast(port) for _, member, port in ports if member.flow == flow))
+    ports = [
+        Value.cast(port)
+        for path, member, port in unit.signature.flatten(unit)
+        if member.flow == flow and path[0] != TIED
+    ]
+    return Cat(*ports)
 
 
 def width(packing: Packing) -> int:
@@ -96,6 +104,7 @@ class Harness(wiring.Component):
         unit = StepUnit()
         m.submodules.unit = ResetInserter(self.reset)(unit)
         m.d.comb += [_word(unit, In).eq(self.stimulus), self.row.eq(_word(unit, Out))]
+        wiring.connect(m, wiring.flipped(unit.controls), unit.controls_after)
         return m
 
 

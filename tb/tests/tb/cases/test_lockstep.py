@@ -210,16 +210,17 @@ def with_a_fault(event, field, bit):
             m.submodules.right = right = StepUnit()
             pairs = zip(self.signature.flatten(self), right.signature.flatten(right), strict=True)
             ports = [
-                (member.flow, Value.cast(mine), Value.cast(its))
-                for (_, member, mine), (_, _, its) in pairs
+                (member.flow, path[0], Value.cast(mine), Value.cast(its))
+                for (path, member, mine), (_, _, its) in pairs
             ]
-            m.d.comb += [its.eq(mine) for flow, mine, its in ports if flow == In]
-            stimulus = Cat(mine for flow, mine, _ in ports if flow == In)
+            m.d.comb += [its.eq(mine) for flow, _, mine, its in ports if flow == In]
+            driven = [each for each in ports if each[1] != harness.TIED]
+            stimulus = Cat(mine for flow, _, mine, _ in driven if flow == In)
             places = {name: STIMULUS[name] for name in event}
             told = Cat(stimulus[slot.lsb : slot.lsb + slot.width] for slot in places.values())
             alike = told == Cat(Const(event[name], slot.width) for name, slot in places.items())
-            row = Cat(mine for flow, mine, _ in ports if flow == Out)
-            shown = Cat(its for flow, _, its in ports if flow == Out)
+            row = Cat(mine for flow, _, mine, _ in ports if flow == Out)
+            shown = Cat(its for flow, _, _, its in ports if flow == Out)
             m.d.comb += row.eq(shown ^ (alike << ROW[field].lsb + bit))
             return m
 
