@@ -1,11 +1,12 @@
-"""The step unit with its inputs as one word and its outputs as another.
+"""A design with its inputs as one word and its outputs as another.
 
-A simulator's adapter so moves two values a cycle, whatever the number of ports; `STIMULUS` and
-`ROW` say where each port is in its word.
+A simulator's adapter so moves two values a cycle, whatever the number of ports; a `Design` says
+where each port is in its word. `UNIT` is the step unit, with `STIMULUS` and `ROW`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,64 +52,95 @@ def _leaves(name: str, shape: Any) -> Iterator[tuple[str, Any]]:
         yield name, shape
 
 
-def _row_name(port: str) -> str:
-    """A member of the trace by its own name, any other output as `out_...`."""
-    return port.removeprefix("trace__") if port.startswith("trace__") else f"out_{port}"
-
-
-#: Without writes that are seen late, the control registers are after an event as they were before.
-TIED = "controls_after"
-
-
-def _slots(flow: wiring.Flow) -> Packing:
-    """The unit's ports of one direction, one after the other."""
-    slots, lsb = {}, 0
-    for path, member in wiring.Signature(StepUnit.__annotations__).members.flatten():
-        if not member.is_port or member.flow != flow or path[0] == TIED:
-            continue
-        for name, shape in _leaves("__".join(path), member.shape):
-            width = Shape.cast(shape).width
-            slots[_row_name(name) if flow == Out else name] = Slot(lsb, width, shape)
-            lsb += width
-    return slots
-
-
-STIMULUS: Packing = _slots(In)
-ROW: Packing = _slots(Out)
-
-
-def _word(unit: StepUnit, flow: wiring.Flow) -> Value:
-    """The same ports of a unit, as one word."""
-    ports = [
-        Value.cast(port)
-        for path, member, port in unit.signature.flatten(unit)
-        if member.flow == flow and path[0] != TIED
-    ]
-    return Cat(*ports)
-
-
 def width(packing: Packing) -> int:
     """Bits of the word."""
     return max(slot.lsb + slot.width for slot in packing.values())
 
 
-class Harness(wiring.Component):
-    """The step unit behind two words."""
+@dataclass(frozen=True, eq=False)
+class Design:
+    """A component that the bench can drive. Processes know it by its name (`DESIGNS`)."""
 
-    reset: In(1)
-    stimulus: In(width(STIMULUS))
-    row: Out(width(ROW))
+    name: str
+    component: type[wiring.Component]
+    trace: str  #: its retire trace, whose members go by their own names; other outputs: `out_...`
+    #: inputs that are no part of the stimulus, and what drives them: groups of ports
+    tied: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def stimulus(self) -> Packing:
+        """Where the inputs are in the stimulus word."""
+        return self._slots(In)
+
+    @cached_property
+    def row(self) -> Packing:
+        """Where the outputs are in the row word."""
+        return self._slots(Out)
+
+    def _slots(self, flow: wiring.Flow) -> Packing:
+        """The ports of one direction, one after the other."""
+        slots, lsb = {}, 0
+        for path, member in wiring.Signature(self.component.__annotations__).members.flatten():
+            if not member.is_port or member.flow != flow or path[0] in self.tied:
+                continue
+            for name, shape in _leaves("__".join(path), member.shape):
+                width = Shape.cast(shape).width
+                slots[self._row_name(name) if flow == Out else name] = Slot(lsb, width, shape)
+                lsb += width
+        return slots
+
+    def _row_name(self, port: str) -> str:
+        prefix = f"{self.trace}__"
+        return port.removeprefix(prefix) if port.startswith(prefix) else f"out_{port}"
+
+    def word(self, inside: wiring.Component, flow: wiring.Flow) -> Value:
+        """The ports of `_slots`, of an instance of the component, as one word."""
+        ports = [
+            Value.cast(port)
+            for path, member, port in inside.signature.flatten(inside)
+            if member.flow == flow and path[0] not in self.tied
+        ]
+        return Cat(*ports)
+
+
+class Harness(wiring.Component):
+    """A design behind two words: ports `reset`, `stimulus` and `row`."""
+
+    def __init__(self, design: Design):
+        super().__init__(
+            {
+                "reset": In(1),
+                "stimulus": In(width(design.stimulus)),
+                "row": Out(width(design.row)),
+            }
+        )
+        self._design = design
 
     def elaborate(self, platform):
         m = Module()
-        unit = StepUnit()
-        m.submodules.unit = ResetInserter(self.reset)(unit)
-        m.d.comb += [_word(unit, In).eq(self.stimulus), self.row.eq(_word(unit, Out))]
-        wiring.connect(m, wiring.flipped(unit.controls), unit.controls_after)
+        design = self._design
+        inside = design.component()
+        m.submodules[design.name] = ResetInserter(self.reset)(inside)
+        m.d.comb += design.word(inside, In).eq(self.stimulus)
+        m.d.comb += self.row.eq(design.word(inside, Out))
+        for port, driver in design.tied.items():
+            wiring.connect(m, wiring.flipped(getattr(inside, driver)), getattr(inside, port))
         return m
 
 
-# Many lanes
+UNIT = Design(
+    "unit",
+    StepUnit,
+    trace="trace",
+    # Without writes that are seen late, the controls are after an event as they were before.
+    tied={"controls_after": "controls"},
+)
+STIMULUS, ROW = UNIT.stimulus, UNIT.row
+
+DESIGNS = {design.name: design for design in (UNIT,)}
+
+
+# Many lanes, of the step unit
 
 Rows = Mapping[str, Planes]  #: what a cycle shows in all lanes: names of `ROW` to values
 

@@ -4,6 +4,7 @@ import fnmatch
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -131,13 +132,16 @@ def units(
     plan: Plan, jobs: Sequence[tuple[str, Job]], workers: int, first: bool, waves: Path | None
 ) -> Iterator[Unit]:
     """The jobs in units: enough for all workers, small enough that results keep coming."""
-    for simulator in plan.simulators:
-        here = [job for name, job in jobs if name == simulator]
+    designs = dict.fromkeys(CASES[name].design.name for name in plan.cases)
+    for simulator, design in product(plan.simulators, designs):
+        here = [
+            job for name, job in jobs if name == simulator and CASES[job.case].design.name == design
+        ]
         # Several units a worker, so that none waits long for the last, where a start costs little.
         hands = workers * (3 if simulator in _SIZES else 1)
         size = 1 if waves else _SIZES.get(simulator, _SIZE)
         for hand in _hands(here, hands, hands * size):
-            yield Unit(simulator, hand, plan.hyp, first, waves)
+            yield Unit(simulator, hand, plan.hyp, first, waves, design)
 
 
 def _hands(jobs: list[Job], count: int, size: int) -> Iterator[tuple[Job, ...]]:

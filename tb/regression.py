@@ -173,7 +173,8 @@ def _after_death(task: Task[Unit], queue: deque[Task[Unit]]) -> list[Result]:
 
 def _second_run(result: Result, user_sequence: str | None) -> Path | None:
     """The same test again, for its waveform; None if that kills its process."""
-    unit = Unit(result.simulator, (Job(result.name, result.seed),), user_sequence, waves=WAVES)
+    job, design = Job(result.name, result.seed), CASES[result.name].design.name
+    unit = Unit(result.simulator, (job,), user_sequence, waves=WAVES, design=design)
     try:
         ((_, results),) = runner.over_processes(work.run_unit, [unit], 1)
     except runner.WorkerDied:

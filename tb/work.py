@@ -10,6 +10,7 @@ from typing import cast
 from tb import cases, coverage, failures, sims, waves
 from tb.cases import hyp
 from tb.coverage import Counts
+from tb.harness import DESIGNS, UNIT
 from tb.scoreboard import Mismatch
 from tb.testbench import Failure, Simulator, Testbench
 
@@ -31,13 +32,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Jobs to run one after the other on one simulation."""
+    """Jobs to run one after the other on one simulation of a design."""
 
     simulator: str
     jobs: tuple[Job, ...]
     hyp: str | None = None  #: the file of the user's own sequence, if any
     first: bool = False  #: leave out the jobs after one that fails
     waves: Path | None = None  #: directory for a waveform; then there is one job
+    design: str = UNIT.name  #: what all of its jobs test
 
 
 @dataclass(slots=True)
@@ -129,11 +131,12 @@ def default_simulator() -> str:
 def run_unit(unit: Unit) -> list[Result]:
     """Run a unit. SimulatorError if the simulator itself cannot be built or run."""
     task = RunJobs(unit.simulator, unit.jobs, unit.hyp, unit.first)
+    design = DESIGNS[unit.design]
     if unit.waves is None:
-        return adapter(unit.simulator).run(task, None)
+        return adapter(unit.simulator).run(task, None, design)
     (job,) = unit.jobs
     vcd = waves.path(unit.waves, job.case, unit.simulator, job.seed)
-    (result,) = adapter(unit.simulator).run(task, vcd)
+    (result,) = adapter(unit.simulator).run(task, vcd, design)
     result.waves = waves.write_save_file(vcd, unit.simulator, result.mismatch)
     return [result]
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from hw.emit import EmitError, verilog
-from tb.harness import ROW, STIMULUS, Harness, Packing, Slot, width
+from tb.harness import UNIT, Design, Harness, Packing, Slot, width
 from tb.sims import SimulatorError, Task, builds
 from tb.sims.builds import kept
 
@@ -62,7 +62,7 @@ class CocotbSimulator:
             return "libpython is not installed (apt-get install libpython3-dev)"
         return None
 
-    def run(self, task: Task, waves: Path | None = None) -> Any:
+    def run(self, task: Task, waves: Path | None = None, design: Design = UNIT) -> Any:
         """Await a task on a fresh simulation; with `waves`, write a VCD there.
 
         Raises what the task raises; SimulatorError if the simulator cannot be built or breaks off;
@@ -74,7 +74,7 @@ class CocotbSimulator:
             waves.touch()  # says now, not after the run, that it cannot be written
         top = VIEW if waves else HARNESS
         with self._environment():
-            build = self._build(top)
+            build = self._build(top, design)
             with self._run_directory() as directory:
                 self._simulate(task, build, top, directory)
                 result, error = pickle.loads((directory / OUTCOME).read_bytes())
@@ -116,14 +116,14 @@ class CocotbSimulator:
                 stack.pop_all()
                 raise
 
-    def _build(self, top: str) -> Path:
+    def _build(self, top: str, design: Design) -> Path:
         """The directory with the harness built: an earlier one, if nothing has changed since."""
         try:
-            source = verilog(Harness(), HARNESS)
+            source = verilog(Harness(design), HARNESS)
         except EmitError as error:
             raise SimulatorError(str(error)) from None
         if top == VIEW:
-            source += view()
+            source += view(design)
         build = functools.partial(self._build_new, source, top)
         return kept(self.name, self._depends_on(source), build)
 
@@ -187,7 +187,7 @@ def _package_directory(package: str) -> Path:
     return Path(str(distribution(package).locate_file(package)))
 
 
-def view() -> str:
+def view(design: Design) -> str:
     """Verilog of the top module with waves: the harness, each port under its own name beside it.
 
     Where a port is an enumeration, `<port>_text` has the member's name, for GTKWave's ASCII format.
@@ -195,12 +195,12 @@ def view() -> str:
     return f"""
 module {VIEW}(
   input clk, input rst, input reset,
-  input [{width(STIMULUS) - 1}:0] stimulus,
-  output [{width(ROW) - 1}:0] row
+  input [{width(design.stimulus) - 1}:0] stimulus,
+  output [{width(design.row) - 1}:0] row
 );
   {HARNESS} harness(.clk(clk), .rst(rst), .reset(reset), .stimulus(stimulus), .row(row));
-{_named_ports("stimulus", STIMULUS)}
-{_named_ports("row", ROW)}
+{_named_ports("stimulus", design.stimulus)}
+{_named_ports("row", design.row)}
 endmodule
 """
 

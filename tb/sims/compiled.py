@@ -6,34 +6,25 @@ cycle has a lane to itself. Waveforms come from a second build, of one design wi
 
 import ctypes
 import inspect
-import os
 import pickle
-import shlex
-import shutil
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache, partial
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 import hw.lanes
-from hw.emit import EmitError, rtlil, run_pyosys, verilog
+from hw.emit import EmitError, rtlil
 from hw.lanes import Lanes, lanes
 from model.planes import ONES, WORD, ZEROS, Planes
-from tb.harness import ROW, STIMULUS, Harness, Rows, Step, row_planes, width
-from tb.sims import SimulatorError, Task
+from tb.harness import ROW, STIMULUS, UNIT, Design, Harness, Rows, Step, row_planes, width
+from tb.sims import SimulatorError, Task, cxx
 from tb.sims.builds import kept
-from tb.sims.cocotb_sim import HARNESS, VIEW, view
+from tb.sims.view import View
 
-FLAGS = ("-std=c++17", "-w", "-shared", "-fPIC")
-FAST, QUICKLY_BUILT = "-O2", "-O0"  #: the lanes, and the one with a waveform
-LOG, NETLIST = "log", "lanes.pickle"  #: files of a build
+NETLIST = "lanes.pickle"  #: file of a build
 
 S = TypeVar("S", bound=Step)
 
@@ -55,80 +46,10 @@ extern "C" void cycle(size_t words, size_t stride, const uint32_t *in, uint32_t 
 }}
 """
 
-VIEW_SCRIPT = f"""
-read_verilog view.v
-hierarchy -top {VIEW}
-proc
-flatten -noscopeinfo
-write_cxxrtl view.cc
-"""
-VIEW_GLUE = """
-#include <fstream>
-#include <cxxrtl/cxxrtl_vcd.h>
-struct View {
-  cxxrtl_design::p_view top;
-  cxxrtl::vcd_writer vcd;
-  std::ofstream file;
-  uint64_t time = 0;
-
-  View(const char *path) : file(path) {
-    cxxrtl::debug_items items;
-    top.debug_info(&items, nullptr, "");
-    vcd.timescale(1, "ns");
-    vcd.add(items);
-  }
-  void sample() {
-    top.step();
-    vcd.sample(time);
-    file << vcd.buffer;
-    vcd.buffer.clear();
-  }
-};
-extern "C" void *view_open(const char *path) { return new View(path); }
-extern "C" bool view_close(View *view) {
-  view->sample();
-  view->file.close();
-  bool well = view->file.good();
-  delete view;
-  return well;
-}
-extern "C" void view_cycle(View *view, bool reset, const uint32_t *stimulus, uint32_t *row) {
-  auto &top = view->top;
-  top.p_reset.set(reset);
-  std::copy(stimulus, stimulus + top.p_stimulus.chunks, top.p_stimulus.data);
-  view->sample();  // the clock is still high, but in the first cycle
-  std::copy(top.p_row.data, top.p_row.data + top.p_row.chunks, row);
-  view->time += 5;
-  if (top.p_clk) {
-    top.p_clk.set(false);
-    view->sample();
-    view->time += 5;
-  }
-  top.p_clk.set(true);
-  top.step();
-}
-"""
+missing = cxx.missing
 
 
-def compiler() -> list[str] | None:
-    """The C++ compiler as a command: the system's, else the one of the ziglang wheel."""
-    for command in (os.environ.get("CXX", ""), "c++", "g++", "clang++"):
-        words = shlex.split(command)  # CXX may have options, or `ccache` before the compiler
-        if words and shutil.which(words[0]):
-            return words
-    return [sys.executable, "-m", "ziglang", "c++"] if find_spec("ziglang") else None
-
-
-def missing() -> str | None:
-    """What is not installed, with the mend; None if the simulator can run."""
-    if not find_spec("pyosys"):
-        return "pyosys is not installed (pip install pyosys)"
-    if not compiler():
-        return "no C++ compiler is installed (apt-get install g++, or pip install 'softstep[asm]')"
-    return None
-
-
-def run(task: Task, waves: Path | None = None) -> Any:
+def run(task: Task, waves: Path | None = None, design: Design = UNIT) -> Any:
     """Await a task on a fresh simulation; with `waves`, write a VCD there.
 
     Raises what the task raises; SimulatorError if the simulator cannot be built; OSError if the
@@ -136,13 +57,13 @@ def run(task: Task, waves: Path | None = None) -> Any:
     """
     if why := missing():
         raise SimulatorError(why)
-    design = _lanes_library()
+    library = _lanes_library()
     if waves is None:
-        return _finished(task(Adapter(design, _OneLane(design))))
+        return _finished(task(Adapter(library, _OneLane(library))))
     waves.open("wb").close()  # says now, not after the run, that it cannot be written
-    one = _View(waves)
+    one = View(design, waves)
     try:
-        return _finished(task(Adapter(design, one)))
+        return _finished(task(Adapter(library, one)))
     finally:
         one.close()
 
@@ -161,7 +82,7 @@ class Adapter:
 
     lanes, steps = 1 << 18, 64  #: many: numpy's overhead is small beside the work
 
-    def __init__(self, library: "_Library", one: "_OneLane | _View"):
+    def __init__(self, library: "_Library", one: "_OneLane | View"):
         self._library, self._one = library, one
 
     async def reset(self) -> None:
@@ -275,45 +196,20 @@ class _OneLane:
         return int.from_bytes(bits.tobytes(), "little")
 
 
-class _View:
-    """One design with its waveform, driven by whole words."""
-
-    def __init__(self, waves: Path):
-        library = ctypes.CDLL(str(_view_build() / "design.so"))
-        library.view_open.restype = ctypes.c_void_p
-        library.view_close.restype = ctypes.c_bool
-        self._library, self._waves = library, waves
-        self._view = ctypes.c_void_p(library.view_open(os.fsencode(waves)))
-        self._row = np.zeros(-(-width(ROW) // 32), dtype=np.uint32)
-
-    def cycle(self, stimulus: int, reset: bool) -> int:
-        """Drive, sample, pass one clock edge."""
-        words = -(-width(STIMULUS) // 32)
-        given = np.frombuffer(stimulus.to_bytes(4 * words, "little"), dtype=np.uint32)
-        pointers = [ctypes.c_void_p(array.ctypes.data) for array in (given, self._row)]
-        self._library.view_cycle(self._view, ctypes.c_bool(reset), *pointers)
-        return int.from_bytes(self._row.tobytes(), "little")
-
-    def close(self) -> None:
-        """Finish the file. Raises OSError."""
-        if not self._library.view_close(self._view):
-            raise OSError(None, "the waveform could not be written whole", str(self._waves))
-
-
 # Building
 
 
 @cache
 def _lanes_library() -> _Library:
     # Yosys is asked only where there is no build yet: it takes a second.
-    source = rtlil(Harness(), "harness") + inspect.getsource(hw.lanes) + LANES_GLUE
-    build = kept("compiled", _depends_on(source), _build_lanes)
-    return _Library(build / "design.so", pickle.loads((build / NETLIST).read_bytes()))
+    source = rtlil(Harness(UNIT), "harness") + inspect.getsource(hw.lanes) + LANES_GLUE
+    build = kept("compiled", cxx.depends_on(source), _build_lanes)
+    return _Library(build / cxx.LIBRARY, pickle.loads((build / NETLIST).read_bytes()))
 
 
 def _netlist() -> Lanes:
     try:
-        return lanes(Harness())
+        return lanes(Harness(UNIT))
     except EmitError as error:
         raise SimulatorError(str(error)) from None
 
@@ -330,52 +226,9 @@ def _build_lanes(place: Path) -> None:
         ),
         outputs=_lines("    out[{0} * stride + at] = top.p_o{0}.data[0];", design.driven),
     )
-    _compile(design.source + glue, FAST, place)
+    cxx.build(design.source + glue, cxx.FAST, place)
     (place / NETLIST).write_bytes(pickle.dumps(replace(design, source="")))
 
 
 def _lines(text: str, count: int) -> str:
     return "\n".join(text.format(n) for n in range(count))
-
-
-def _view_build() -> Path:
-    try:
-        source = verilog(Harness(), HARNESS) + view()
-    except EmitError as error:
-        raise SimulatorError(str(error)) from None
-    return kept("compiled", _depends_on(source), partial(_compile_view, source))
-
-
-def _depends_on(source: str) -> object:
-    """All that a build depends on."""
-    command = compiler() or []
-    said = subprocess.run([*command, "--version"], capture_output=True, check=False).stdout
-    return (source, VIEW_GLUE, command, said, FLAGS, FAST, QUICKLY_BUILT, version("pyosys"))
-
-
-def _runtime() -> Path:
-    """CXXRTL's headers."""
-    spec = find_spec("pyosys")
-    assert spec and spec.origin
-    return Path(spec.origin).parent / "share/include/backends/cxxrtl/runtime"
-
-
-def _compile_view(source: str, place: Path) -> None:
-    (place / "view.v").write_text(source)
-    try:
-        run_pyosys(VIEW_SCRIPT, place)
-    except EmitError as error:
-        raise SimulatorError(str(error)) from None
-    _compile((place / "view.cc").read_text() + VIEW_GLUE, QUICKLY_BUILT, place)
-
-
-def _compile(source: str, speed: str, place: Path) -> None:
-    """Make design.so. SimulatorError if the compiler fails."""
-    (place / "design.cc").write_text(source)
-    options = [*FLAGS, speed, "-I", str(_runtime())]
-    command = [*(compiler() or []), *options, "design.cc", "-o", "design.so"]
-    log = place / LOG
-    with log.open("w") as file:
-        done = subprocess.run(command, cwd=place, stdout=file, stderr=file, check=False)
-    if done.returncode:
-        raise SimulatorError(f"the design was not compiled: see {log}")

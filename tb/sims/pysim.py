@@ -6,7 +6,7 @@ from typing import Any
 
 from amaranth.sim import Simulator, SimulatorContext
 
-from tb.harness import Harness
+from tb.harness import UNIT, Design, Harness
 from tb.sims import Task
 from tb.sims.one_by_one import OneByOne
 
@@ -39,9 +39,9 @@ def missing() -> str | None:
     return None
 
 
-def run(task: Task, waves: Path | None = None) -> Any:
+def run(task: Task, waves: Path | None = None, design: Design = UNIT) -> Any:
     """Await a task on a fresh simulation; with `waves`, write a VCD there."""
-    harness = Harness()
+    harness = Harness(design)
     simulator = Simulator(harness)
     simulator.add_clock(PERIOD)
     results: list[Any] = []

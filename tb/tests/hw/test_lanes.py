@@ -15,8 +15,8 @@ from amaranth.sim import Simulator
 
 from hw.emit import EmitError
 from hw.lanes import LANES, lanes
-from tb.harness import ROW, STIMULUS, Harness, width
-from tb.sims import compiled
+from tb.harness import ROW, STIMULUS, UNIT, Harness, width
+from tb.sims import compiled, cxx
 
 CYCLES = 60
 
@@ -92,7 +92,7 @@ def toy():
 @pytest.fixture(scope="module")
 def cycle(tmp_path_factory):
     """The C++ as a function: rows of inputs and registers to rows of outputs. Registers change."""
-    if why := compiled.missing():
+    if why := cxx.missing():
         pytest.skip(f"not run: {why}")
     place = tmp_path_factory.mktemp("lanes")
     design = toy()
@@ -102,7 +102,7 @@ def cycle(tmp_path_factory):
     after += [f"out[{n}] = top.p_o{n}.data[0];" for n in range(design.driven)]
     glue = GLUE % ("\n  ".join(before), "\n  ".join(after))
     (place / "toy.cc").write_text(design.source + glue)
-    command = [*compiled.compiler(), *compiled.FLAGS, "-I", str(compiled._runtime())]
+    command = [*cxx.compiler(), *cxx.FLAGS, "-I", str(cxx.runtime())]
     subprocess.run([*command, "toy.cc", "-o", "toy.so"], cwd=place, check=True)
     function = ctypes.CDLL(str(place / "toy.so")).cycle
 
@@ -231,7 +231,7 @@ def test_the_same_source_every_time():
 def test_without_pyosys_the_mend_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyosys", None)
     with pytest.raises(EmitError, match=r"^pyosys is not installed \(pip install pyosys\)$"):
-        lanes(Harness())
+        lanes(Harness(UNIT))
 
 
 class WithMemory(wiring.Component):

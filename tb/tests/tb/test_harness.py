@@ -2,23 +2,35 @@
 
 import numpy as np
 import pytest
+from amaranth.hdl import Module
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.step import StepUnit
 from model.arch import Event, Last
 from model.planes import Planes
-from tb.harness import ROW, STIMULUS, Harness, pack, row_planes, unpack, width, words_of
+from tb.harness import (
+    ROW,
+    STIMULUS,
+    UNIT,
+    Design,
+    Harness,
+    pack,
+    row_planes,
+    unpack,
+    width,
+    words_of,
+)
 from tb.harness import rows_of as in_planes
 from tb.sims import pysim
 from tb.testbench import CONTROLS, LOAD
 
 
 def ports_of_the_unit():
-    """(name, flow) of each port, of each field of one that is a struct."""
+    """(name, flow) of each port that is not tied, of each field of one that is a struct."""
     for path, member in wiring.Signature(StepUnit.__annotations__).members.flatten():
         name, fields = "__".join(path), [""]
-        if member.is_signature:
+        if member.is_signature or path[0] in UNIT.tied:
             continue
         if isinstance(member.shape, type) and issubclass(member.shape, data.Struct):
             fields = [f"__{field}" for field, _ in data.Layout.cast(member.shape)]
@@ -74,9 +86,44 @@ def test_every_input_is_in_the_stimulus_and_every_output_in_the_row():
 
 
 def test_the_harness_ports_hold_the_words():
-    members = wiring.Signature(Harness.__annotations__).members
+    members = Harness(UNIT).signature.members
     assert members["stimulus"] == In(width(STIMULUS))
     assert members["row"] == Out(width(ROW))
+
+
+class Other(wiring.Component):
+    """Another design: its trace has a name of its own, and two of its inputs are tied."""
+
+    __annotations__ = {
+        "a": In(4),
+        "b": In(data.StructLayout({"x": 1, "y": 2})),
+        "same": In(wiring.Signature({"a": Out(4)})),
+        "driver": In(wiring.Signature({"a": Out(4)})),
+        "seen": Out(wiring.Signature({"a": Out(4), "valid": Out(1)})),
+        "sum": Out(5),
+    }
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.seen.a.eq(self.same.a)
+        m.d.sync += self.sum.eq(self.a + self.b.y)
+        return m
+
+
+OTHER = Design("other", Other, trace="seen", tied={"same": "driver"})
+
+
+def test_another_design_has_words_of_its_own():
+    assert list(OTHER.stimulus) == ["a", "b", "driver__a"]
+    assert list(OTHER.row) == ["a", "valid", "out_sum"]
+
+    async def task(simulator):
+        await simulator.reset()
+        await simulator.cycle(pack(OTHER.stimulus, {"a": 5, "b": 0b111}))
+        return await simulator.cycle(pack(OTHER.stimulus, {"driver__a": 9}))
+
+    word = pysim.run(task, None, OTHER)
+    assert unpack(OTHER.row, word) == {"a": 9, "valid": 0, "out_sum": 8}
 
 
 def test_what_is_loaded_is_in_the_next_row(rng):

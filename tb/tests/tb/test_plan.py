@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from hw.step import StepUnit
 from tb import cases, plan
+from tb.harness import Design
 from tb.plan import Plan, difference, from_record, units
 from tb.work import Job
 
@@ -78,6 +80,17 @@ def test_short_tests_share_a_unit():
 def test_few_tests_go_to_all_workers():
     asked = Plan(("icarus",), ("toy.long",), seeds=4)
     assert len(list(units(asked, asked.jobs(), 4, False, None))) == 4
+
+
+def test_the_jobs_of_a_unit_are_for_one_design(monkeypatch):
+    other = Design("other", StepUnit, trace="trace")
+    monkeypatch.setitem(
+        cases.CASES, "toy.o", cases.Case("toy.o", body, "a toy", False, design=other)
+    )
+    asked = Plan(("icarus",), ("toy.a", "toy.o", "toy.b"))
+    made = list(units(asked, asked.jobs(), 1, False, None))
+    found = [(unit.design, [job.case for job in unit.jobs]) for unit in made]
+    assert found == [("unit", ["toy.a", "toy.b"]), ("other", ["toy.o"])]
 
 
 def test_the_version_is_that_of_the_sources(tmp_path, monkeypatch):

@@ -17,8 +17,8 @@ from vcd.reader import TokenKind, tokenize
 from hw.emit import EmitError
 from model.planes import Planes
 from tb import stimulus, waves
-from tb.harness import ROW, STIMULUS, pack, unpack, width
-from tb.sims import SimulatorError, builds, compiled, pysim
+from tb.harness import ROW, STIMULUS, UNIT, pack, unpack, width
+from tb.sims import SimulatorError, builds, compiled, cxx, pysim, view
 
 CYCLES = 3000
 LANES, STEPS = 192, 12
@@ -320,16 +320,16 @@ def test_without_pyosys_the_mend_is_named(monkeypatch):
 
 def without(monkeypatch, *, programs, packages=()):
     """As if only some programs, and not some packages, were installed."""
-    found = compiled.find_spec
+    found = cxx.find_spec
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: name if name in programs else None)
-    monkeypatch.setattr(compiled, "find_spec", lambda n: None if n in packages else found(n))
+    monkeypatch.setattr(cxx, "find_spec", lambda n: None if n in packages else found(n))
 
 
 def test_without_a_compiler_the_mend_is_named(monkeypatch):
     without(monkeypatch, programs=(), packages=("ziglang",))
     text = "no C++ compiler is installed (apt-get install g++, or pip install 'softstep[asm]')"
-    assert compiled.compiler() is None
+    assert cxx.compiler() is None
     assert compiled.missing() == text
     with pytest.raises(SimulatorError) as error:
         compiled.run(never)
@@ -340,7 +340,7 @@ def test_zigs_compiler_is_taken_where_there_is_no_other(monkeypatch):
     monkeypatch.setitem(sys.modules, "ziglang", sys)
     monkeypatch.setattr(sys, "__spec__", object(), raising=False)
     without(monkeypatch, programs=())
-    assert compiled.compiler() == [sys.executable, "-m", "ziglang", "c++"]
+    assert cxx.compiler() == [sys.executable, "-m", "ziglang", "c++"]
     assert compiled.missing() is None
 
 
@@ -350,7 +350,7 @@ def test_zigs_compiler_is_taken_where_there_is_no_other(monkeypatch):
 )
 def test_the_systems_compiler_is_taken(monkeypatch, programs, command):
     without(monkeypatch, programs=programs)
-    assert compiled.compiler() == [command]
+    assert cxx.compiler() == [command]
 
 
 def test_the_compiler_of_the_environment_comes_first(monkeypatch):
@@ -362,7 +362,7 @@ def test_the_compiler_of_the_environment_comes_first(monkeypatch):
         "": ["c++"],
     }.items():
         monkeypatch.setenv("CXX", said)
-        assert compiled.compiler() == command
+        assert cxx.compiler() == command
 
 
 # Builds
@@ -416,7 +416,7 @@ def test_another_compiler_makes_a_build_of_its_own(toolchain, tmp_path, monkeypa
 
 def test_another_version_of_yosys_makes_a_build_of_its_own(toolchain, monkeypatch):
     build_again()
-    monkeypatch.setattr(compiled, "version", lambda _: "another")
+    monkeypatch.setattr(cxx, "version", lambda _: "another")
     build_again()
     assert len(toolchain.read_text().splitlines()) == 2
 
@@ -453,4 +453,4 @@ def test_a_design_that_yosys_refuses_is_an_error_that_says_why(monkeypatch):
         compiled._netlist()
     monkeypatch.setattr("hw.emit._run_yosys", refuses)
     with pytest.raises(SimulatorError, match=r"^Yosys: no such thing$"):
-        compiled._view_build()
+        view.build_view(UNIT)
