@@ -9,7 +9,7 @@ from amaranth.sim import Simulator
 from hw.core.sysregs import STORED, AccessCheck, SystemRegisters
 from model.arch import EL, HCR_EL2, MDCR_EL2, RESET_VALUES, SYSREGS
 
-#: Register to the lowest EL that may read and write it, from its description in D17; None: none may.
+#: Register to the lowest EL that may read it and that may write it (D17); None: no EL may.
 ACCESS = {
     "MDSCR_EL1": (1, 1),
     "OSLAR_EL1": (None, 1),
