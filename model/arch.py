@@ -69,7 +69,11 @@ class HCR_EL2(Register):
     """Hypervisor Configuration Register."""
 
     VM = Field(0)  #: stage 2 translation of EL1 and EL0
+    FMO = Field(3)  #: FIQs go to EL2
     IMO = Field(4)  #: IRQs go to EL2
+    AMO = Field(5)  #: SErrors go to EL2
+    VF = Field(6)  #: a virtual FIQ is pending (with FMO)
+    VI = Field(7)  #: a virtual IRQ is pending (with IMO)
     TWI = Field(13)  #: WFI traps to EL2
     TWE = Field(14)  #: WFE traps to EL2
     TSC = Field(19)  #: SMC traps to EL2
@@ -83,7 +87,35 @@ class SCR_EL3(Register):
     """Secure Configuration Register."""
 
     NS = Field(0)  #: EL0, EL1 and EL2 are Non-secure
+    IRQ = Field(1)  #: IRQs go to EL3
+    FIQ = Field(2)  #: FIQs go to EL3
+    EA = Field(3)  #: SErrors and external aborts go to EL3
+    SMD = Field(7)  #: SMC is UNDEFINED
+    HCE = Field(8)  #: HVC is not UNDEFINED
     EEL2 = Field(18)  #: Secure EL2 is enabled
+
+
+class SCTLR_ELx(Register):
+    """System Control Register. Bits for EL0 are SCTLR_EL1's."""
+
+    A = Field(1)  #: unaligned data accesses fault
+    SA = Field(3)  #: loads and stores by an SP that is not a multiple of 16 fault
+    SA0 = Field(4)  #: the same at EL0
+    UMA = Field(9)  #: EL0 may access DAIF
+    nTWI = Field(16)  #: WFI at EL0 does not trap to EL1
+    nTWE = Field(18)  #: WFE at EL0 does not trap to EL1
+
+
+class VBAR_ELx(Register):
+    """Vector Base Address Register."""
+
+    BASE = Field(11, 53)  #: the address of the vectors, a multiple of 2 KB
+
+
+class HPFAR_EL2(Register):
+    """Hypervisor IPA Fault Address Register."""
+
+    FIPA = Field(4, 36)  #: bits 47:12 of the faulting intermediate physical address
 
 
 class MDCR_EL3(Register):
@@ -145,6 +177,47 @@ class StepISS(Register):
 
 
 IFSC_DEBUG = 0b100010  #: StepISS.IFSC: a debug exception
+
+
+class SystemISS(Register):
+    """ISS of a trapped MSR or MRS, or system instruction (EC 0x18)."""
+
+    READ = Field(0)  #: MRS
+    CRm = Field(1, 4)
+    Rt = Field(5, 5)
+    CRn = Field(10, 4)
+    Op1 = Field(14, 3)
+    Op2 = Field(17, 3)
+    Op0 = Field(20, 2)
+
+
+class WFxISS(Register):
+    """ISS of a trapped WFI or WFE (EC 0x01)."""
+
+    TI = Field(0)  #: WFE
+    COND = Field(20, 4)  #: always 0b1110 in AArch64 state
+    CV = Field(24)  #: COND is valid: always
+
+
+class AbortISS(Register):
+    """ISS of an instruction abort (FSC only) or data abort."""
+
+    FSC = Field(0, 6)  #: a `FaultStatus`
+    WnR = Field(6)  #: a write faulted
+    AR = Field(14)  #: acquire or release (with ISV, as the next four)
+    SF = Field(15)  #: the register has 64 bits
+    SRT = Field(16, 5)  #: number of the register loaded or stored
+    SSE = Field(21)  #: a sign-extending load
+    SAS = Field(22, 2)  #: log2 of the bytes
+    ISV = Field(24)  #: the fields above are valid
+
+
+class FaultStatus(IntEnum):
+    """AbortISS.FSC: which fault."""
+
+    TRANSLATION_LEVEL_3 = 0b000111
+    EXTERNAL = 0b010000  #: synchronous external abort, not on a translation table walk
+    ALIGNMENT = 0b100001
 
 
 class EL(IntEnum):
@@ -264,6 +337,42 @@ class Last(_Named):
     OTHER_EXCEPTION_EX = 5  #: the same after a stepped load-exclusive: EX goes with ISV
 
 
+class Retire(_Named):
+    """What a row of the core's retire trace is about."""
+
+    INSTRUCTION = 0  #: an instruction completed, and no exception was taken
+    SYNCHRONOUS = 1  #: a synchronous exception, with an instruction or instead of it
+    SERROR = 2
+    FIQ = 3
+    IRQ = 4
+    VFIQ = 5  #: virtual FIQ
+    VIRQ = 6  #: virtual IRQ
+
+
+class Access(_Named):
+    """The data access of an instruction."""
+
+    NONE = 0
+    LOAD = 1
+    STORE = 2
+
+
+RESET_VECTOR = 0x4000_0000  #: where the core begins, at EL3
+RAM_BASE = 0x4000_0000  #: of the memory around the core; anything else is a window with no RAM
+RAM_SIZE = 0x0040_0000  #: bytes
+
+MIDR_VALUE = 0x000F_0000  #: MIDR_EL1: no implementer, no part
+MPIDR_VALUE = 0x8000_0000  #: MPIDR_EL1: the one PE there is
+
+#: System registers that do not start at 0.
+RESET_VALUES = {
+    "SCTLR_EL1": 0x00C5_0838,
+    "SCTLR_EL2": 0x30C5_0838,
+    "SCTLR_EL3": 0x00C5_0838,
+    "OSLSR_EL1": 0xA,  # the OS Lock is locked
+}
+
+
 @dataclass(frozen=True, slots=True)
 class SysReg:
     """How MRS and MSR name a system register."""
@@ -274,6 +383,11 @@ class SysReg:
     crm: int
     op2: int
 
+    @property
+    def number(self) -> int:
+        """15 bits, as MRS and MSR (register) have them: op0's low bit, op1, CRn, CRm, op2."""
+        return (self.op0 & 1) << 14 | self.op1 << 11 | self.crn << 7 | self.crm << 3 | self.op2
+
 
 #: Register name to MRS/MSR encoding (D17.2, C5.2).
 SYSREGS = {
@@ -281,18 +395,43 @@ SYSREGS = {
     "OSLAR_EL1": SysReg(2, 0, 1, 0, 4),
     "OSLSR_EL1": SysReg(2, 0, 1, 1, 4),
     "OSDLR_EL1": SysReg(2, 0, 1, 3, 4),
+    "MIDR_EL1": SysReg(3, 0, 0, 0, 0),
+    "MPIDR_EL1": SysReg(3, 0, 0, 0, 5),
+    "SCTLR_EL1": SysReg(3, 0, 1, 0, 0),
     "SPSR_EL1": SysReg(3, 0, 4, 0, 0),
     "ELR_EL1": SysReg(3, 0, 4, 0, 1),
+    "SP_EL0": SysReg(3, 0, 4, 1, 0),
+    "SPSel": SysReg(3, 0, 4, 2, 0),
+    "CurrentEL": SysReg(3, 0, 4, 2, 2),
     "ESR_EL1": SysReg(3, 0, 5, 2, 0),
+    "FAR_EL1": SysReg(3, 0, 6, 0, 0),
+    "VBAR_EL1": SysReg(3, 0, 12, 0, 0),
+    "TPIDR_EL1": SysReg(3, 0, 13, 0, 4),
+    "NZCV": SysReg(3, 3, 4, 2, 0),
+    "DAIF": SysReg(3, 3, 4, 2, 1),
+    "PMCCNTR_EL0": SysReg(3, 3, 9, 13, 0),
+    "TPIDR_EL0": SysReg(3, 3, 13, 0, 2),
+    "TPIDRRO_EL0": SysReg(3, 3, 13, 0, 3),
+    "SCTLR_EL2": SysReg(3, 4, 1, 0, 0),
     "HCR_EL2": SysReg(3, 4, 1, 1, 0),
     "MDCR_EL2": SysReg(3, 4, 1, 1, 1),
     "SPSR_EL2": SysReg(3, 4, 4, 0, 0),
     "ELR_EL2": SysReg(3, 4, 4, 0, 1),
+    "SP_EL1": SysReg(3, 4, 4, 1, 0),
     "ESR_EL2": SysReg(3, 4, 5, 2, 0),
+    "FAR_EL2": SysReg(3, 4, 6, 0, 0),
+    "HPFAR_EL2": SysReg(3, 4, 6, 0, 4),
+    "VBAR_EL2": SysReg(3, 4, 12, 0, 0),
+    "TPIDR_EL2": SysReg(3, 4, 13, 0, 2),
+    "SCTLR_EL3": SysReg(3, 6, 1, 0, 0),
     "SCR_EL3": SysReg(3, 6, 1, 1, 0),
     "SDER32_EL3": SysReg(3, 6, 1, 1, 1),
     "MDCR_EL3": SysReg(3, 6, 1, 3, 1),
     "SPSR_EL3": SysReg(3, 6, 4, 0, 0),
     "ELR_EL3": SysReg(3, 6, 4, 0, 1),
+    "SP_EL2": SysReg(3, 6, 4, 1, 0),
     "ESR_EL3": SysReg(3, 6, 5, 2, 0),
+    "FAR_EL3": SysReg(3, 6, 6, 0, 0),
+    "VBAR_EL3": SysReg(3, 6, 12, 0, 0),
+    "TPIDR_EL3": SysReg(3, 6, 13, 0, 2),
 }

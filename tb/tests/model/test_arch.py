@@ -11,7 +11,11 @@ REGISTERS = {
     "MDCR_EL2": {"TDE": (8, 8), "TDA": (9, 9), "TDOSA": (10, 10), "TDRA": (11, 11)},
     "HCR_EL2": {
         "VM": (0, 0),
+        "FMO": (3, 3),
         "IMO": (4, 4),
+        "AMO": (5, 5),
+        "VF": (6, 6),
+        "VI": (7, 7),
         "TWI": (13, 13),
         "TWE": (14, 14),
         "TSC": (19, 19),
@@ -20,7 +24,25 @@ REGISTERS = {
         "RW": (31, 31),
         "E2H": (34, 34),
     },
-    "SCR_EL3": {"NS": (0, 0), "EEL2": (18, 18)},
+    "SCR_EL3": {
+        "NS": (0, 0),
+        "IRQ": (1, 1),
+        "FIQ": (2, 2),
+        "EA": (3, 3),
+        "SMD": (7, 7),
+        "HCE": (8, 8),
+        "EEL2": (18, 18),
+    },
+    "SCTLR_ELx": {
+        "A": (1, 1),
+        "SA": (3, 3),
+        "SA0": (4, 4),
+        "UMA": (9, 9),
+        "nTWI": (16, 16),
+        "nTWE": (18, 18),
+    },
+    "VBAR_ELx": {"BASE": (63, 11)},
+    "HPFAR_EL2": {"FIPA": (39, 4)},
     "MDCR_EL3": {"SDD": (16, 16)},
     "SDER32_EL3": {"SUIDEN": (0, 0)},
     "OSLSR_EL1": {"OSLK": (1, 1)},
@@ -41,6 +63,26 @@ REGISTERS = {
     },
     "ESR_ELx": {"ISS": (24, 0), "IL": (25, 25), "EC": (31, 26)},
     "StepISS": {"IFSC": (5, 0), "EX": (6, 6), "ISV": (24, 24)},
+    "SystemISS": {
+        "READ": (0, 0),
+        "CRm": (4, 1),
+        "Rt": (9, 5),
+        "CRn": (13, 10),
+        "Op1": (16, 14),
+        "Op2": (19, 17),
+        "Op0": (21, 20),
+    },
+    "WFxISS": {"TI": (0, 0), "COND": (23, 20), "CV": (24, 24)},
+    "AbortISS": {
+        "FSC": (5, 0),
+        "WnR": (6, 6),
+        "AR": (14, 14),
+        "SF": (15, 15),
+        "SRT": (20, 16),
+        "SSE": (21, 21),
+        "SAS": (23, 22),
+        "ISV": (24, 24),
+    },
 }
 
 FIELDS = [
@@ -100,20 +142,45 @@ SYSREGS = {
     "OSLAR_EL1": "S2_0_C1_C0_4",
     "OSLSR_EL1": "S2_0_C1_C1_4",
     "OSDLR_EL1": "S2_0_C1_C3_4",
+    "SCTLR_EL1": "S3_0_C1_C0_0",
+    "SCTLR_EL2": "S3_4_C1_C0_0",
+    "SCTLR_EL3": "S3_6_C1_C0_0",
     "SPSR_EL1": "S3_0_C4_C0_0",
     "ELR_EL1": "S3_0_C4_C0_1",
     "ESR_EL1": "S3_0_C5_C2_0",
-    "HCR_EL2": "S3_4_C1_C1_0",
-    "MDCR_EL2": "S3_4_C1_C1_1",
+    "FAR_EL1": "S3_0_C6_C0_0",
+    "VBAR_EL1": "S3_0_C12_C0_0",
     "SPSR_EL2": "S3_4_C4_C0_0",
     "ELR_EL2": "S3_4_C4_C0_1",
     "ESR_EL2": "S3_4_C5_C2_0",
-    "SCR_EL3": "S3_6_C1_C1_0",
-    "SDER32_EL3": "S3_6_C1_C1_1",
-    "MDCR_EL3": "S3_6_C1_C3_1",
+    "FAR_EL2": "S3_4_C6_C0_0",
+    "HPFAR_EL2": "S3_4_C6_C0_4",
+    "VBAR_EL2": "S3_4_C12_C0_0",
     "SPSR_EL3": "S3_6_C4_C0_0",
     "ELR_EL3": "S3_6_C4_C0_1",
     "ESR_EL3": "S3_6_C5_C2_0",
+    "FAR_EL3": "S3_6_C6_C0_0",
+    "VBAR_EL3": "S3_6_C12_C0_0",
+    "HCR_EL2": "S3_4_C1_C1_0",
+    "MDCR_EL2": "S3_4_C1_C1_1",
+    "SCR_EL3": "S3_6_C1_C1_0",
+    "SDER32_EL3": "S3_6_C1_C1_1",
+    "MDCR_EL3": "S3_6_C1_C3_1",
+    "SP_EL0": "S3_0_C4_C1_0",
+    "SP_EL1": "S3_4_C4_C1_0",
+    "SP_EL2": "S3_6_C4_C1_0",
+    "SPSel": "S3_0_C4_C2_0",
+    "CurrentEL": "S3_0_C4_C2_2",
+    "NZCV": "S3_3_C4_C2_0",
+    "DAIF": "S3_3_C4_C2_1",
+    "TPIDR_EL0": "S3_3_C13_C0_2",
+    "TPIDRRO_EL0": "S3_3_C13_C0_3",
+    "TPIDR_EL1": "S3_0_C13_C0_4",
+    "TPIDR_EL2": "S3_4_C13_C0_2",
+    "TPIDR_EL3": "S3_6_C13_C0_2",
+    "MIDR_EL1": "S3_0_C0_C0_0",
+    "MPIDR_EL1": "S3_0_C0_C0_5",
+    "PMCCNTR_EL0": "S3_3_C9_C13_0",
 }
 
 EVENTS = [
@@ -205,6 +272,25 @@ def test_system_register_encodings():
         for name, reg in arch.SYSREGS.items()
     }
     assert encodings == SYSREGS
+
+
+def test_a_system_register_has_the_number_that_mrs_and_msr_have():
+    assert arch.SYSREGS["MDSCR_EL1"].number == 0b0_000_0000_0010_010
+    assert arch.SYSREGS["PMCCNTR_EL0"].number == 0b1_011_1001_1101_000
+
+
+def test_registers_that_do_not_start_at_0():
+    assert arch.RESET_VALUES == {
+        "SCTLR_EL1": 0x00C5_0838,
+        "SCTLR_EL2": 0x30C5_0838,
+        "SCTLR_EL3": 0x00C5_0838,
+        "OSLSR_EL1": 0b1010,
+    }
+
+
+def test_kinds_of_fault():
+    statuses = {"TRANSLATION_LEVEL_3": 0x07, "EXTERNAL": 0x10, "ALIGNMENT": 0x21}
+    assert {status.name: status.value for status in arch.FaultStatus} == statuses
 
 
 def test_field_takes_its_bits_out_of_a_value():
