@@ -234,8 +234,13 @@ def derive(c: Controls, el: U8, d: Bool, ss: Bool) -> tuple[U8, Bool, U8]:
     return eld, enabled, SoftwareStepState(c, eld, enabled, ss)
 
 
-def take(pe: PE, given: Input) -> Effect:
-    """The effect of one event on a PE."""
+def take(pe: PE, given: Input, controls_after: Controls | None = None) -> Effect:
+    """The effect of one event on a PE.
+
+    `controls_after` is what the PE sees of the control registers once the event has happened, where
+    writes are seen late; its MDSCR_EL1 is not used. What synchronises the context does so before it
+    changes PSTATE, so that an exception return is judged by them; an exception's target is not.
+    """
     before = pe.controls()
     eld, enabled, state = derive(before, pe.el, pe.d, pe.ss)
     case = _case(pe, given, state)
@@ -243,7 +248,8 @@ def take(pe: PE, given: Input) -> Effect:
     target = select(case.step, SoftwareStepTarget(eld, pe.el), given.target_el)
     target = select(case.illegal_state, IllegalStateTarget(before, pe.el), target)
     seen, written = _mdscr_after(pe, given, case)
-    synchronised = before.with_mdscr(seen)
+    after_event = before if controls_after is None else controls_after
+    synchronised = after_event.with_mdscr(seen)
     returned = _exception_return(synchronised, pe, given.spsr)
     new = _pstate_after(before, pe, given, case, target, returned)
 

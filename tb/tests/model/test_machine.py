@@ -331,6 +331,59 @@ def test_later_write_replaces_an_unseen_one():
     assert holds(said, state_after=INACTIVE, mdscr_el1_after=KDE)
 
 
+# Other control registers that are written late
+
+
+def seen_late(pe_columns, after_columns, kind, **given):
+    """An event at which a PE with some control bits comes to see others."""
+    line = lines(**pe_columns, event=kind, **given)
+    return take(line.pe, line.given, lines(**after_columns).pe.controls())
+
+
+def test_eret_is_armed_by_a_tde_that_it_makes_seen():
+    said = seen_late({"el": 2, "mdscr_el1": SS}, GUEST, Event.ERET, spsr=EL1H | SPSR_SS)
+    assert holds(said, eld=1, state=INACTIVE, el_after=1, ss_after=1, state_after=ACTIVE)
+
+
+def test_eret_is_not_armed_by_a_tde_that_it_makes_unseen():
+    said = seen_late(
+        {"el": 2, **GUEST}, {"mdscr_el1": SS}, Event.ERET, d=1, spsr=EL1H | SPSR_D | SPSR_SS
+    )
+    assert holds(said, eld=2, el_after=1, ss_after=0, state_after=INACTIVE)
+
+
+@pytest.mark.parametrize(("before", "after_it", "illegal"), [(0, TGE, 1), (TGE, 0, 0)])
+def test_eret_is_legal_by_the_tge_that_it_makes_seen(before, after_it, illegal):
+    said = seen_late(
+        {"el": 2, "hcr_el2": before}, {"hcr_el2": after_it}, Event.ERET, spsr=EL1H | SPSR_D
+    )
+    assert holds(said, il_after=illegal, el_after=2 if illegal else 1)
+
+
+@pytest.mark.parametrize("kind", [*CALLS, *TAKEN])
+def test_the_state_after_an_entry_is_by_the_os_lock_that_it_makes_seen(kind):
+    locked = {**GUEST, "oslsr_el1": OSLK}
+    said = seen_late(locked, GUEST, kind, target_el=1)
+    assert holds(said, enabled=0, state=INACTIVE, el_after=1, state_after=PENDING)
+    said = seen_late(GUEST, locked, kind, ss=1, target_el=1)
+    assert holds(said, enabled=1, state=ACTIVE, el_after=1, state_after=INACTIVE)
+
+
+def test_a_step_exception_goes_where_the_pe_has_seen_that_it_goes():
+    said = seen_late(GUEST, {"mdscr_el1": SS}, Event.EXECUTE)
+    assert holds(said, step_exception=1, el_after=2, esr=0xCA000022, state_after=INACTIVE)
+
+
+def test_an_illegal_state_exception_goes_where_the_pe_has_seen_that_it_goes():
+    said = seen_late({"hcr_el2": TGE}, {}, Event.EXECUTE, el=0, il=1)
+    assert holds(said, illegal_state=1, el_after=2)
+
+
+def test_mdscr_is_no_part_of_the_controls_after():
+    said = seen_late(GUEST, {"mdcr_el2": TDE, "mdscr_el1": 0}, Event.EXECUTE, ss=1)
+    assert holds(said, state_after=PENDING)
+
+
 # 5. Exception return
 
 
