@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 
-from model.a64.decode import Operation, Row, row
+from model.a64.decode import LINK, Operation, Row, row
 from model.a64.pseudocode import Ones, SignExtend, conditions, read_slot
 from model.a64.state import MASK64, State
-
-LINK = 30  #: the register that holds the return address
 
 
 def b(imm26: int) -> Operation:
@@ -79,9 +77,9 @@ def _branch_if(mask: int, nonzero: bool, Rt: int, offset: int) -> Operation:
 
 ROWS: tuple[Row, ...] = (
     row("B", "0 00101 imm26:26", b),
-    row("BL", "1 00101 imm26:26", bl),
+    row("BL", "1 00101 imm26:26", bl, writes="X30"),
     row("BR", "1101011 0 0 00 11111 0000 00 Rn:5 00000", br),
-    row("BLR", "1101011 0 0 01 11111 0000 00 Rn:5 00000", blr),
+    row("BLR", "1101011 0 0 01 11111 0000 00 Rn:5 00000", blr, writes="X30"),
     row("RET", "1101011 0 0 10 11111 0000 00 Rn:5 00000", br),
     row("B.cond", "01010100 imm19:19 0 cond:4", b_cond),
     row("CBZ", "sf 011010 0 imm19:19 Rt:5", _compare_and_branch(nonzero=False)),

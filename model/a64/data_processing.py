@@ -482,13 +482,16 @@ def umulh(Rm: int, Rn: int, Rd: int) -> Operation:
 
 
 def _add_rows(
-    form: str, rest: str, kind: Callable[[bool, bool], Callable[..., Operation]]
+    form: str, rest: str, kind: Callable[[bool, bool], Callable[..., Operation]], rd: str = "Rd|SP"
 ) -> tuple[Row, ...]:
-    """ADD, ADDS, SUB and SUBS of one form: `rest` is the diagram after op and S."""
+    """ADD, ADDS, SUB and SUBS of one form: `rest` is the diagram after op and S.
+
+    `rd` is what ADD and SUB write; ADDS and SUBS never write SP.
+    """
     return (
-        row(f"ADD ({form})", f"sf 0 0 {rest}", kind(False, False)),
+        row(f"ADD ({form})", f"sf 0 0 {rest}", kind(False, False), writes=rd),
         row(f"ADDS ({form})", f"sf 0 1 {rest}", kind(False, True)),
-        row(f"SUB ({form})", f"sf 1 0 {rest}", kind(True, False)),
+        row(f"SUB ({form})", f"sf 1 0 {rest}", kind(True, False), writes=rd),
         row(f"SUBS ({form})", f"sf 1 1 {rest}", kind(True, True)),
     )
 
@@ -523,16 +526,19 @@ ROWS: tuple[Row, ...] = (
         "AND (immediate)",
         "sf 00 100100 N immr:6 imms:6 Rn:5 Rd:5",
         _logical_immediate(operator.and_),
+        writes="Rd|SP",
     ),
     row(
         "ORR (immediate)",
         "sf 01 100100 N immr:6 imms:6 Rn:5 Rd:5",
         _logical_immediate(operator.or_),
+        writes="Rd|SP",
     ),
     row(
         "EOR (immediate)",
         "sf 10 100100 N immr:6 imms:6 Rn:5 Rd:5",
         _logical_immediate(operator.xor),
+        writes="Rd|SP",
     ),
     row("ANDS (immediate)", "sf 11 100100 N immr:6 imms:6 Rn:5 Rd:5", ands_immediate),
     row("MOVN", "sf 00 100101 hw:2 imm16:16 Rd:5", movn),
@@ -564,7 +570,7 @@ ROWS: tuple[Row, ...] = (
     _logical("EON", "10", "1", _logical_shifted(operator.xor, invert=True)),
     _logical("ANDS", "11", "0", _logical_shifted(operator.and_, setflags=True)),
     _logical("BICS", "11", "1", _logical_shifted(operator.and_, invert=True, setflags=True)),
-    *_add_rows("shifted register", "01011 shift:2 0 Rm:5 imm6:6 Rn:5 Rd:5", _add_shifted),
+    *_add_rows("shifted register", "01011 shift:2 0 Rm:5 imm6:6 Rn:5 Rd:5", _add_shifted, "Rd"),
     *_add_rows("extended register", "01011 00 1 Rm:5 option:3 imm3:3 Rn:5 Rd:5", _add_extended),
     row("ADC", "sf 0 0 11010000 Rm:5 000000 Rn:5 Rd:5", _add_with_carry(False, False)),
     row("ADCS", "sf 0 1 11010000 Rm:5 000000 Rn:5 Rd:5", _add_with_carry(False, True)),

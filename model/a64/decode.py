@@ -8,21 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from model.a64 import A64Error
+from model.a64.exceptions import Undefined
 from model.arch import Event, Field
 
 if TYPE_CHECKING:
     from model.a64.state import State
 
 WORD_BITS = 32
+LINK = 30  #: the register that holds the return address
 
 #: Executes one instruction. Returns the address branched to, or None for the next instruction.
 Operation = Callable[["State"], int | None]
 
 
-class UndefinedWord(A64Error):
+#: Decoded words that are kept: more than a program has.
+_KEPT = 1 << 17
+
+
+class UndefinedWord(Undefined):
     """No row matches the word, or the manual reserves this use of the row that does."""
 
 
@@ -40,6 +45,7 @@ class Row:
     fields: dict[str, Field]  #: the other bits, by the diagram's names
     build: Callable[..., Operation]  #: called with the field values by name; may raise Reserved
     event: Event  #: what has happened when the instruction completes
+    writes: tuple[str, ...] = ()  #: the registers that it writes, as `row` has them
 
     def matches(self, word: int) -> bool:
         """Whether the word is of this encoding."""
@@ -48,6 +54,17 @@ class Row:
     def overlaps(self, other: Row) -> bool:
         """Whether some word is of both encodings."""
         return (self.value ^ other.value) & self.mask & other.mask == 0
+
+
+class Written(NamedTuple):
+    """The general-purpose registers that an instruction writes: slots of `State.x`, or None."""
+
+    first: int | None = None  #: Rd, Rt of a load, Rs, or the link register
+    second: int | None = None  #: Rt2 of a load
+    base: int | None = None  #: Rn, of an instruction that writes its base back
+
+
+NOTHING_WRITTEN = Written()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +76,21 @@ class Instruction:
     fields: dict[str, int]
     execute: Operation
     event: Event
+    written: Written = NOTHING_WRITTEN
 
 
 def row(
-    name: str, diagram: str, build: Callable[..., Operation], event: Event = Event.EXECUTE
+    name: str,
+    diagram: str,
+    build: Callable[..., Operation],
+    event: Event = Event.EXECUTE,
+    writes: str = "",
 ) -> Row:
-    """The row of a diagram. ValueError if the diagram has not 32 bits or names a field twice."""
+    """The row of a diagram. ValueError if the diagram has not 32 bits or names a field twice.
+
+    `writes` names the fields that number a register which the instruction writes, with `|SP` where
+    31 is the stack pointer; X30 is the link register. Without it, it writes Rd if it has one.
+    """
     mask = value = 0
     fields: dict[str, Field] = {}
     lsb = WORD_BITS
@@ -83,7 +109,8 @@ def row(
             fields[token_name] = field
     if lsb:
         raise ValueError(f"{name}: the diagram has {WORD_BITS - lsb} bits, not {WORD_BITS}")
-    return Row(name, mask, value, fields, build, event)
+    written = writes.split() or (["Rd"] if "Rd" in fields else [])
+    return Row(name, mask, value, fields, build, event, tuple(written))
 
 
 class Decoder:
@@ -97,6 +124,8 @@ class Decoder:
         """The instruction of a 32-bit word. UndefinedWord, naming `address`, if there is none."""
         instruction = self._decoded.get(word)
         if instruction is None:
+            if len(self._decoded) >= _KEPT:
+                self._decoded.clear()
             instruction = self._decoded[word] = self._decode(word, address)
         return instruction
 
@@ -115,4 +144,16 @@ class Decoder:
             raise UndefinedWord(
                 f"{word:#010x} at {address:#x} is a reserved {candidate.name}: {reserved}"
             ) from None
-        return Instruction(candidate.name, word, fields, execute, candidate.event)
+        written = _written(candidate.writes, fields)
+        return Instruction(candidate.name, word, fields, execute, candidate.event, written)
+
+
+def _written(writes: tuple[str, ...], fields: dict[str, int]) -> Written:
+    """The slots of the registers that `writes` names. A write to XZR is none."""
+    slots: dict[str, int | None] = {}
+    for text in writes:
+        name, _, sp = text.partition("|")
+        number = LINK if name == "X30" else fields[name]
+        member = {"Rt2": "second", "Rn": "base"}.get(name, "first")
+        slots[member] = number if number != 31 or sp else None
+    return Written(**slots)

@@ -2,16 +2,14 @@
 
 from dataclasses import dataclass
 
-from model.a64 import A64Error
+from model.a64 import A64Error, exceptions
 from model.a64.decode import Decoder, Instruction
 from model.a64.instructions import ROWS
-from model.a64.state import REGISTER_NAMES, State, UnmappedAccess
-from model.arch import Event
+from model.a64.state import REGISTER_NAMES, State
+from model.a64.system import CALLS
+from model.arch import EL, Event
 
 DECODER = Decoder(ROWS)
-
-#: What an instruction does that takes an exception.
-_EXCEPTIONS = (Event.SVC, Event.HVC, Event.SMC, Event.EXCEPTION)
 
 #: Register name to its value before and after.
 Changes = dict[str, tuple[int, int]]
@@ -32,7 +30,7 @@ class Retired:
     pc: int
     next_pc: int
     instruction: Instruction
-    registers: Changes  #: x0 to x30, sp, nzcv, daif and spsel
+    registers: Changes  #: x0 to x30, sp, nzcv, daif, spsel, and SP_EL0 to SP_EL3
     sysregs: Changes
 
     @property
@@ -58,8 +56,8 @@ def step(state: State) -> Event:
     After Event.ERET, pc is ELR_ELx; the rest of PSTATE is as it was, for the caller to restore.
     After SVC, HVC, SMC and EXCEPTION (a BRK), pc is the return address, and the caller takes the
     exception; the immediate is in the fields of `fetch(state)` before.
-    UndefinedWord, UnmappedAccess, MisalignedAccess or SystemRegisterError when it cannot be
-    executed; pc is then still the address of that instruction.
+    SynchronousException, of which UndefinedWord is one, when it does not complete; pc is then still
+    the address of that instruction.
     """
     pc = state.pc
     try:
@@ -74,14 +72,22 @@ def step(state: State) -> Event:
 def fetch(state: State) -> Instruction:
     """The instruction at pc, decoded and kept in `state.code` where memory cannot change."""
     pc = state.pc
+    instruction = DECODER.decode(fetch_word(state), pc)
     found = state.memory.find(pc, 4)
-    if found is None or pc % 4:
-        why = "it is not a multiple of 4" if pc % 4 else "no memory is mapped there"
-        raise UnmappedAccess(f"pc {pc:#x}: no instruction can be fetched: {why}")
-    instruction = DECODER.decode(found.load(pc, 4), pc)
-    if not found.writable:
+    if found and not found.writable:
         state.code[pc] = instruction
     return instruction
+
+
+def fetch_word(state: State) -> int:
+    """The 32-bit word at pc. MisalignedAccess or UnmappedAccess if there is none."""
+    pc = state.pc
+    if pc & 0b11:
+        raise exceptions.pc_alignment_fault(state)
+    found = state.memory.find(pc, 4)
+    if found is None:
+        raise exceptions.instruction_abort(state)
+    return found.load(pc, 4)
 
 
 def run(state: State, end: int, max_steps: int) -> None:
@@ -108,7 +114,7 @@ def run(state: State, end: int, max_steps: int) -> None:
         state.pc = target
         if instruction.event is Event.ERET:
             return
-        if instruction.event in _EXCEPTIONS:
+        if instruction.event in CALLS:
             raise _untaken(state, pc, instruction)
     _check_ended(state, end, max_steps)
 
@@ -118,7 +124,7 @@ def record(state: State, end: int, max_steps: int) -> list[Retired]:
     retired: list[Retired] = []
     while len(retired) < max_steps and state.pc != end:
         last = retire(state)
-        if last.instruction.event in _EXCEPTIONS:
+        if last.instruction.event in CALLS:
             raise _untaken(state, last.pc, last.instruction)
         retired.append(last)
         if last.instruction.event is Event.ERET:
@@ -158,7 +164,8 @@ def retire(state: State) -> Retired:
 
 def _registers(state: State) -> dict[str, int]:
     pstate = {"nzcv": state.nzcv, "daif": state.daif, "spsel": state.spsel}
-    return dict(zip(REGISTER_NAMES, state.x, strict=False)) | pstate
+    sps = {f"SP_{el.name}": sp for el, sp in zip(EL, state.stack_pointers(), strict=True)}
+    return dict(zip(REGISTER_NAMES, state.x, strict=False)) | pstate | sps
 
 
 def _changes(before: dict[str, int], after: dict[str, int]) -> Changes:

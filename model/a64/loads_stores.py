@@ -4,46 +4,88 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from model.a64.decode import Operation, Reserved, Row, row
+from model.a64.exceptions import LSInstructionSyndrome, alignment_fault, sp_alignment_fault
 from model.a64.pseudocode import ExtendReg, Ones, SignExtend, read_slot, write_slot
-from model.a64.state import MASK64, MisalignedAccess, State
-from model.arch import Event
+from model.a64.state import MASK64, SP, State
+from model.arch import EL, Event, SCTLR_ELx
 
 #: Moves the register of one instruction from or to memory at an address.
 Transfer = Callable[[State, int], None]
-#: The transfer of an access of so many bytes, of the register Rt, that is used as so many bits.
-Kind = Callable[[int, int, int], Transfer]
+#: The transfer of an access of so many bytes, of the register Rt, that is used as so many bits;
+#: the last argument is what ESR says of the instruction (see `LSInstructionSyndrome`).
+Kind = Callable[[int, int, int, int], Transfer]
 Build = Callable[..., Operation]
 
+#: The SCTLR_ELx of what is executed at an EL.
+_SCTLR = {EL.EL0: "SCTLR_EL1", EL.EL1: "SCTLR_EL1", EL.EL2: "SCTLR_EL2", EL.EL3: "SCTLR_EL3"}
 
-def _load(size: int, Rt: int, regsize: int) -> Transfer:
+
+def CheckSPAlignment(state: State) -> None:
+    """Before an access by SP."""
+    if state.x[SP] & 0xF:
+        enable = SCTLR_ELx.SA if state.el != EL.EL0 else SCTLR_ELx.SA0
+        if enable.is_set(state.sysregs[_SCTLR[state.el]]):
+            raise sp_alignment_fault(state)
+
+
+def CheckAlignment(state: State, address: int, alignment: int, write: bool) -> None:
+    """Before an access by no multiple of `alignment`, its size or that of one of its two parts."""
+    sctlr = _SCTLR[state.el]
+    if SCTLR_ELx.A.is_set(state.sysregs[sctlr]):
+        what = f"access not aligned to {alignment} bytes, with {sctlr}.A = 1,"
+        raise alignment_fault(state, what, address, write)
+
+
+def _by_base(Rn: int, execute: Operation) -> Operation:
+    """An operation that uses the base register Rn."""
+    if Rn != SP:
+        return execute
+
+    def by_sp(state: State) -> int | None:
+        CheckSPAlignment(state)
+        return execute(state)
+
+    return by_sp
+
+
+def _load(size: int, Rt: int, regsize: int, syndrome: int) -> Transfer:
     t = write_slot(Rt)
+    unaligned = size - 1
 
     def transfer(state: State, address: int) -> None:
-        state.x[t] = state.load(address, size)
+        if address & unaligned:
+            CheckAlignment(state, address, size, write=False)
+        state.x[t] = state.load(address, size, syndrome)
 
     return transfer
 
 
-def _load_signed(size: int, Rt: int, regsize: int) -> Transfer:
+def _load_signed(size: int, Rt: int, regsize: int, syndrome: int) -> Transfer:
     t = write_slot(Rt)
     mask = Ones(regsize)
+    unaligned = size - 1
 
     def transfer(state: State, address: int) -> None:
-        state.x[t] = SignExtend(state.load(address, size), 8 * size) & mask
+        if address & unaligned:
+            CheckAlignment(state, address, size, write=False)
+        state.x[t] = SignExtend(state.load(address, size, syndrome), 8 * size) & mask
 
     return transfer
 
 
-def _store(size: int, Rt: int, regsize: int) -> Transfer:
+def _store(size: int, Rt: int, regsize: int, syndrome: int) -> Transfer:
     t = read_slot(Rt)
+    unaligned = size - 1
 
     def transfer(state: State, address: int) -> None:
-        state.store(address, size, state.x[t])
+        if address & unaligned:
+            CheckAlignment(state, address, size, write=True)
+        state.store(address, size, state.x[t], syndrome)
 
     return transfer
 
 
-def _prefetch(size: int, Rt: int, regsize: int) -> Transfer:
+def _prefetch(size: int, Rt: int, regsize: int, syndrome: int) -> Transfer:
     """A prefetch, of which Rt is the operation: a hint, and no fault where no memory is."""
     return lambda state, address: None
 
@@ -57,10 +99,24 @@ class _Access(NamedTuple):
     bytes: int  #: moved; twice as many with sz
     kind: Kind
 
-    def transfer(self, Rt: int, sz: int, narrow: int) -> tuple[int, Transfer]:
+    def transfer(
+        self, Rt: int, sz: int, narrow: int, writeback: bool = False
+    ) -> tuple[int, Transfer]:
         """The bytes moved, and what moves them."""
         size = self.bytes << sz
-        return size, self.kind(size, Rt, 32 if narrow else 64)
+        signed = self.kind is _load_signed
+        sf = size == 8 or (signed and not narrow)
+        syndrome = 0 if writeback else LSInstructionSyndrome(size, Rt, sf, signed)
+        return size, self.kind(size, Rt, 64 if sf else 32, syndrome)
+
+    def by_base(self, Rn: int, execute: Operation) -> Operation:
+        """As `_by_base`; a prefetch never faults."""
+        return execute if self.kind is _prefetch else _by_base(Rn, execute)
+
+    @property
+    def writes(self) -> str:
+        """What it writes but the base: see `row`."""
+        return "Rt" if self.kind in (_load, _load_signed) else ""
 
 
 _LDR = _Access("LDR", "1 sz", "01", 4, _load)
@@ -90,7 +146,7 @@ def _unsigned_offset(access: _Access) -> Build:
         def execute(state: State) -> None:
             transfer(state, state.x[Rn] + offset & MASK64)
 
-        return execute
+        return access.by_base(Rn, execute)
 
     return build
 
@@ -103,7 +159,7 @@ def _unscaled(access: _Access) -> Build:
         def execute(state: State) -> None:
             transfer(state, state.x[Rn] + offset & MASK64)
 
-        return execute
+        return access.by_base(Rn, execute)
 
     return build
 
@@ -121,7 +177,7 @@ def _register_offset(access: _Access) -> Build:
         def execute(state: State) -> None:
             transfer(state, state.x[Rn] + ExtendReg(state.x[m], option, shift) & MASK64)
 
-        return execute
+        return access.by_base(Rn, execute)
 
     return build
 
@@ -137,7 +193,7 @@ def _pre_index(access: _Access) -> Build:
 def _indexed(access: _Access, postindex: bool) -> Build:
     def build(imm9: int, Rn: int, Rt: int, sz: int = 0, narrow: int = 0) -> Operation:
         _check_writeback(Rn, Rt)
-        _, transfer = access.transfer(Rt, sz, narrow)
+        _, transfer = access.transfer(Rt, sz, narrow, writeback=True)
         return _with_writeback(transfer, SignExtend(imm9, 9), Rn, postindex)
 
     return build
@@ -155,7 +211,7 @@ def _with_writeback(transfer: Transfer, offset: int, Rn: int, postindex: bool) -
         transfer(state, base if postindex else moved)
         state.x[Rn] = moved
 
-    return execute
+    return _by_base(Rn, execute)
 
 
 def _literal(access: _Access) -> Build:
@@ -185,13 +241,15 @@ def _pair_transfer(load: bool, signed: bool, size: int, Rt: int, Rt2: int) -> Tr
 
 def _load_pair(size: int, Rt: int, Rt2: int, signed: bool) -> Transfer:
     t, t2 = write_slot(Rt), write_slot(Rt2)
+    unaligned, mask = size - 1, Ones(8 * size)
 
     def transfer(state: State, address: int) -> None:
-        first = state.load(address, size)
-        second = state.load(address + size & MASK64, size)
+        if address & unaligned:
+            CheckAlignment(state, address, size, write=False)
+        both = state.load(address, 2 * size)
+        first, second = both & mask, both >> 8 * size
         if signed:
-            first, second = (SignExtend(word, 32) & MASK64 for word in (first, second))
-        # Only now, so that a pair of which the second half is not mapped changes no register.
+            first, second = SignExtend(first, 32) & MASK64, SignExtend(second, 32) & MASK64
         state.x[t], state.x[t2] = first, second
 
     return transfer
@@ -199,10 +257,12 @@ def _load_pair(size: int, Rt: int, Rt2: int, signed: bool) -> Transfer:
 
 def _store_pair(size: int, Rt: int, Rt2: int) -> Transfer:
     t, t2 = read_slot(Rt), read_slot(Rt2)
+    unaligned, mask = size - 1, Ones(8 * size)
 
     def transfer(state: State, address: int) -> None:
-        state.store(address, size, state.x[t])
-        state.store(address + size & MASK64, size, state.x[t2])
+        if address & unaligned:
+            CheckAlignment(state, address, size, write=True)
+        state.store(address, 2 * size, state.x[t] & mask | state.x[t2] << 8 * size)
 
     return transfer
 
@@ -216,7 +276,7 @@ def _pair_offset(load: bool, signed: bool) -> Build:
         def execute(state: State) -> None:
             transfer(state, state.x[Rn] + offset & MASK64)
 
-        return execute
+        return _by_base(Rn, execute)
 
     return build
 
@@ -234,11 +294,10 @@ def _pair_indexed(load: bool, signed: bool, postindex: bool) -> Build:
 # Exclusive and ordered: memory here is coherent and in order, so that the order costs nothing
 
 
-def _check_aligned(state: State, address: int, size: int) -> None:
+def _check_aligned(state: State, address: int, size: int, write: bool) -> None:
     if address % size:
-        raise MisalignedAccess(
-            f"pc {state.pc:#x}: exclusive or ordered access of {size} bytes at {address:#x}"
-        )
+        what = f"exclusive or ordered access of {size} bytes"
+        raise alignment_fault(state, what, address, write)
 
 
 def _mark_exclusive(transfer: Transfer, bytes_marked: int, Rn: int) -> Operation:
@@ -246,11 +305,11 @@ def _mark_exclusive(transfer: Transfer, bytes_marked: int, Rn: int) -> Operation
 
     def execute(state: State) -> None:
         address = state.x[Rn]
-        _check_aligned(state, address, bytes_marked)
+        _check_aligned(state, address, bytes_marked, write=False)
         transfer(state, address)
         state.exclusive = (address, bytes_marked)
 
-    return execute
+    return _by_base(Rn, execute)
 
 
 def _if_exclusive(transfer: Transfer, bytes_marked: int, Rs: int, Rn: int) -> Operation:
@@ -263,25 +322,25 @@ def _if_exclusive(transfer: Transfer, bytes_marked: int, Rs: int, Rn: int) -> Op
 
     def execute(state: State) -> None:
         address = state.x[Rn]
-        _check_aligned(state, address, bytes_marked)
+        _check_aligned(state, address, bytes_marked, write=True)
         passes = state.exclusive == (address, bytes_marked)
         if passes:
             transfer(state, address)
         state.exclusive = None
         state.x[s] = 0 if passes else 1
 
-    return execute
+    return _by_base(Rn, execute)
 
 
 def load_exclusive(size: int, Rn: int, Rt: int) -> Operation:
     """LDXR and LDAXR; size is the log2 of the bytes."""
-    return _mark_exclusive(_load(1 << size, Rt, 64), 1 << size, Rn)
+    return _mark_exclusive(_load(1 << size, Rt, 64, 0), 1 << size, Rn)
 
 
 def store_exclusive(size: int, Rs: int, Rn: int, Rt: int) -> Operation:
     """STXR and STLXR; size is the log2 of the bytes."""
     _check_status(Rs, Rn, Rt)
-    return _if_exclusive(_store(1 << size, Rt, 64), 1 << size, Rs, Rn)
+    return _if_exclusive(_store(1 << size, Rt, 64, 0), 1 << size, Rs, Rn)
 
 
 def load_exclusive_pair(sz: int, Rt2: int, Rn: int, Rt: int) -> Operation:
@@ -306,18 +365,21 @@ def _ordered(kind: Kind) -> Build:
     """LDAR and STLR."""
 
     def build(size: int, Rn: int, Rt: int) -> Operation:
-        transfer = kind(1 << size, Rt, 64)
+        syndrome = LSInstructionSyndrome(1 << size, Rt, sf=size == 3, ordered=True)
+        transfer = kind(1 << size, Rt, 64, syndrome)
 
         def execute(state: State) -> None:
-            _check_aligned(state, state.x[Rn], 1 << size)
+            _check_aligned(state, state.x[Rn], 1 << size, write=kind is _store)
             transfer(state, state.x[Rn])
 
-        return execute
+        return _by_base(Rn, execute)
 
     return build
 
 
 # The rows
+
+_LOADED_PAIR = "Rt Rt2"
 
 #: Addressing mode to the diagram, with holes for size and opc, and the build function.
 _MODES = {
@@ -331,7 +393,8 @@ _MODES = {
 def _mode_row(access: _Access, mode: str) -> Row:
     diagram, build = _MODES[mode]
     opened = diagram.format(size=access.size, opc=access.opc)
-    return row(f"{access.name} ({mode})", opened, build(access))
+    writes = f"{access.writes} Rn|SP" if "index" in mode else access.writes
+    return row(f"{access.name} ({mode})", opened, build(access), writes=writes)
 
 
 def _unscaled_row(access: _Access) -> Row:
@@ -339,19 +402,24 @@ def _unscaled_row(access: _Access) -> Row:
     stem, rest = access.name[:2], access.name[2:]
     name = "PRFUM" if access is _PREFETCH else f"{stem}U{rest}"
     diagram = f"{access.size} 111 0 00 {access.opc} 0 imm9:9 00 Rn:5 Rt:5"
-    return row(name, diagram, _unscaled(access))
+    return row(name, diagram, _unscaled(access), writes=access.writes)
 
 
 def _literal_row(access: _Access, opc: str) -> Row:
-    return row(f"{access.name} (literal)", f"{opc} 011 0 00 imm19:19 Rt:5", _literal(access))
+    diagram = f"{opc} 011 0 00 imm19:19 Rt:5"
+    return row(f"{access.name} (literal)", diagram, _literal(access), writes=access.writes)
 
 
 def _pair_rows(name: str, opc: str, load: bool, signed: bool = False) -> tuple[Row, ...]:
     rest = f"{int(load)} imm7:7 Rt2:5 Rn:5 Rt:5"
+    loaded = _LOADED_PAIR if load else ""
+    moved = f"{loaded} Rn|SP"
+    post, pre = (_pair_indexed(load, signed, postindex) for postindex in (True, False))
+    offset = _pair_offset(load, signed)
     return (
-        row(f"{name} (post-index)", f"{opc} 101 0 001 {rest}", _pair_indexed(load, signed, True)),
-        row(f"{name} (offset)", f"{opc} 101 0 010 {rest}", _pair_offset(load, signed)),
-        row(f"{name} (pre-index)", f"{opc} 101 0 011 {rest}", _pair_indexed(load, signed, False)),
+        row(f"{name} (post-index)", f"{opc} 101 0 001 {rest}", post, writes=moved),
+        row(f"{name} (offset)", f"{opc} 101 0 010 {rest}", offset, writes=loaded),
+        row(f"{name} (pre-index)", f"{opc} 101 0 011 {rest}", pre, writes=moved),
     )
 
 
@@ -362,11 +430,12 @@ def _exclusive_rows(ordered: bool) -> tuple[Row, ...]:
     event = Event.LOAD_EXCLUSIVE
     rest = f"{o0} 11111 Rn:5 Rt:5"
     pair = f"{o0} Rt2:5 Rn:5 Rt:5"
+    load_pair = f"1 sz 001000 0 1 1 11111 {pair}"
     return (
-        row(f"{store}XR", f"size:2 001000 0 0 0 Rs:5 {rest}", store_exclusive),
-        row(f"{load}XR", f"size:2 001000 0 1 0 11111 {rest}", load_exclusive, event),
-        row(f"{store}XP", f"1 sz 001000 0 0 1 Rs:5 {pair}", store_exclusive_pair),
-        row(f"{load}XP", f"1 sz 001000 0 1 1 11111 {pair}", load_exclusive_pair, event),
+        row(f"{store}XR", f"size:2 001000 0 0 0 Rs:5 {rest}", store_exclusive, writes="Rs"),
+        row(f"{load}XR", f"size:2 001000 0 1 0 11111 {rest}", load_exclusive, event, "Rt"),
+        row(f"{store}XP", f"1 sz 001000 0 0 1 Rs:5 {pair}", store_exclusive_pair, writes="Rs"),
+        row(f"{load}XP", load_pair, load_exclusive_pair, event, _LOADED_PAIR),
     )
 
 
@@ -374,12 +443,17 @@ ROWS: tuple[Row, ...] = (
     *_exclusive_rows(ordered=False),
     *_exclusive_rows(ordered=True),
     row("STLR", "size:2 001000 1 0 0 11111 1 11111 Rn:5 Rt:5", _ordered(_store)),
-    row("LDAR", "size:2 001000 1 1 0 11111 1 11111 Rn:5 Rt:5", _ordered(_load)),
+    row("LDAR", "size:2 001000 1 1 0 11111 1 11111 Rn:5 Rt:5", _ordered(_load), writes="Rt"),
     _literal_row(_LDR, "0 sz"),
     _literal_row(_LDRSW, "10"),
     _literal_row(_PREFETCH, "11"),
     row("STNP", "sf 0 101 0 000 0 imm7:7 Rt2:5 Rn:5 Rt:5", _pair_offset(False, False)),
-    row("LDNP", "sf 0 101 0 000 1 imm7:7 Rt2:5 Rn:5 Rt:5", _pair_offset(True, False)),
+    row(
+        "LDNP",
+        "sf 0 101 0 000 1 imm7:7 Rt2:5 Rn:5 Rt:5",
+        _pair_offset(True, False),
+        writes=_LOADED_PAIR,
+    ),
     *_pair_rows("STP", "sf 0", load=False),
     *_pair_rows("LDP", "sf 0", load=True),
     *_pair_rows("LDPSW", "01", load=True, signed=True),

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import cast
 
-from model.a64 import A64Error
+from model.a64 import exceptions
 from model.a64.decode import Instruction
-from model.arch import EL, SYSREGS
+from model.arch import EL, MIDR_VALUE, MPIDR_VALUE, RESET_VALUES, SYSREGS, Access
 
 MASK64 = (1 << 64) - 1
 
@@ -26,16 +26,11 @@ REGISTER_NAMES = (*(f"x{n}" for n in range(31)), "sp")
 _LITTLE_ENDIAN = {1: Struct("<B"), 2: Struct("<H"), 4: Struct("<I"), 8: Struct("<Q")}
 
 
-class UnmappedAccess(A64Error):
-    """An access to an address where no memory is, or a store to read-only memory."""
+#: Names of MRS and MSR without 64 bits of their own: what they are is elsewhere in the state.
+_VIEWS = {"OSLAR_EL1", "NZCV", "DAIF", "SPSel", "CurrentEL", "SP_EL0", "SP_EL1", "SP_EL2"}
 
-
-class MisalignedAccess(A64Error):
-    """An exclusive or ordered access to an address that is not a multiple of its size."""
-
-
-class SystemRegisterError(A64Error):
-    """An access to a system register that the current EL, or the register itself, forbids."""
+_RESET = {name: 0 for name in SYSREGS if name not in _VIEWS}
+_RESET |= {**RESET_VALUES, "MIDR_EL1": MIDR_VALUE, "MPIDR_EL1": MPIDR_VALUE}
 
 
 @dataclass(slots=True)
@@ -52,14 +47,20 @@ class Range:
         return self.start + len(self.contents)
 
     def load(self, address: int, size: int) -> int:
-        """The little-endian value of 1, 2, 4 or 8 bytes, which must be in the range."""
-        (value,) = _LITTLE_ENDIAN[size].unpack_from(self.contents, address - self.start)
+        """The little-endian value of 1, 2, 4, 8 or 16 bytes, which must be in the range."""
+        offset = address - self.start
+        if size == 16:
+            return int.from_bytes(self.contents[offset : offset + 16], "little")
+        (value,) = _LITTLE_ENDIAN[size].unpack_from(self.contents, offset)
         return cast(int, value)
 
     def store(self, address: int, size: int, value: int) -> None:
-        """Store the low 1, 2, 4 or 8 bytes of a value, little-endian; they must be in the range."""
-        low = value & (1 << 8 * size) - 1
-        _LITTLE_ENDIAN[size].pack_into(self.contents, address - self.start, low)
+        """Store a value of 1, 2, 4, 8 or 16 bytes, little-endian; they must be in the range."""
+        offset = address - self.start
+        if size == 16:
+            self.contents[offset : offset + 16] = value.to_bytes(16, "little")
+        else:
+            _LITTLE_ENDIAN[size].pack_into(self.contents, offset, value)
 
 
 class Memory:
@@ -97,10 +98,9 @@ class Memory:
 
 @dataclass(slots=True)
 class State:
-    """A processing element between two instructions.
+    """A processing element between two instructions, and what the next one meets outside it.
 
-    System registers are 64 bits that keep what is written; what their fields do is the caller's,
-    but for OSLAR_EL1, whose write sets OSLSR_EL1.OSLK. x holds the SP in use: who changes EL or
+    System registers are 64 bits that keep what is written. x holds the SP in use: who changes EL or
     SPSel calls `select_sp`.
     """
 
@@ -109,17 +109,24 @@ class State:
     nzcv: int = 0  #: 4 bits: N is bit 3, Z 2, C 1, V 0
     daif: int = 0  #: 4 bits: PSTATE.D is bit 3, A 2, I 1, F 0
     spsel: int = 1  #: PSTATE.SP: 1 for SP_ELx, 0 for SP_EL0
+    ss: int = 0  #: PSTATE.SS
+    il: int = 0  #: PSTATE.IL
     x: list[int] = field(default_factory=lambda: [0] * SLOTS)  #: x0 to x30, then the slots above
-    sysregs: dict[str, int] = field(
-        default_factory=lambda: {name: 0 for name in SYSREGS if name != "OSLAR_EL1"}
-    )
+    sysregs: dict[str, int] = field(default_factory=_RESET.copy)
+    #: Of the system registers whose last write the PE does not see yet: what it still sees.
+    late: dict[str, int] = field(default_factory=dict)
     memory: Memory = field(default_factory=Memory)
     #: What the local exclusive monitor has marked: address and bytes; None if it is open.
     exclusive: tuple[int, int] | None = None
+    event_register: int = 0  #: 1: the next WFE does not wait
     #: SP_EL0 to SP_EL3; the one in use is in x, and stale here.
     unused_sps: list[int] = field(default_factory=lambda: [0] * len(EL))
     #: Decoded instructions by address, of read-only memory alone: they cannot go stale.
     code: dict[int, Instruction] = field(default_factory=dict, repr=False)
+    #: The last data access: LOAD or STORE, address, bytes, value; None if there was none.
+    access: tuple[Access, int, int, int] | None = None
+    write_seen: int = 1  #: choice: a write of a control register is seen before synchronisation
+    pin_high: int = 0  #: an interrupt is pending at a pin
 
     @property
     def sp(self) -> int:
@@ -136,28 +143,49 @@ class State:
         self.el, self.spsel = el, spsel
         self.sp = self.unused_sps[el if spsel else EL.EL0]
 
-    def load(self, address: int, size: int) -> int:
-        """The little-endian value of 1, 2, 4 or 8 bytes. UnmappedAccess where no memory is."""
-        found = self.memory.find(address, size)
-        if found is None:
-            raise self._unmapped("load", address, size)
-        return found.load(address, size)
+    def stack_pointers(self) -> list[int]:
+        """SP_EL0 to SP_EL3."""
+        sps = self.unused_sps.copy()
+        sps[self.el if self.spsel else EL.EL0] = self.sp
+        return sps
 
-    def store(self, address: int, size: int, value: int) -> None:
-        """Store the low 1, 2, 4 or 8 bytes of a value, little-endian.
+    def seen(self, name: str) -> int:
+        """A system register as the PE sees it: what MRS reads may have been written too late."""
+        value = self.late.get(name)
+        return self.sysregs[name] if value is None else value
 
-        UnmappedAccess where no memory is, or it is read-only.
+    def load(self, address: int, size: int, syndrome: int = 0) -> int:
+        """The little-endian value of 1, 2, 4, 8 or 16 bytes. UnmappedAccess where no memory is.
+
+        `syndrome` is what ESR then says of the instruction: see `exceptions.data_abort`.
         """
         found = self.memory.find(address, size)
         if found is None:
-            raise self._unmapped("store", address, size)
-        if not found.writable:
-            raise UnmappedAccess(
-                f"pc {self.pc:#x}: store of {size} bytes at {address:#x}: read-only memory"
-            )
-        found.store(address, size, value)
+            raise self._unmapped(False, address, size, syndrome)
+        value = found.load(address, size)
+        self.access = (Access.LOAD, address, size, value)
+        return value
 
-    def _unmapped(self, access: str, address: int, size: int) -> UnmappedAccess:
-        return UnmappedAccess(
-            f"pc {self.pc:#x}: {access} of {size} bytes at {address:#x}: no memory is mapped there"
-        )
+    def store(self, address: int, size: int, value: int, syndrome: int = 0) -> None:
+        """Store the low 1, 2, 4, 8 or 16 bytes of a value, little-endian.
+
+        UnmappedAccess where no memory is, or it is read-only; `syndrome` as in `load`.
+        """
+        found = self.memory.find(address, size)
+        if found is None:
+            raise self._unmapped(True, address, size, syndrome)
+        if not found.writable:
+            what = f"store of {size} bytes at {address:#x}"
+            raise exceptions.data_abort(self, what, address, True, syndrome, "read-only memory")
+        value &= (1 << 8 * size) - 1
+        found.store(address, size, value)
+        self.access = (Access.STORE, address, size, value)
+
+    def _unmapped(
+        self, write: bool, address: int, size: int, syndrome: int
+    ) -> exceptions.UnmappedAccess:
+        what = f"{'store' if write else 'load'} of {size} bytes at {address:#x}"
+        accessed = (address + offset & MASK64 for offset in range(size))
+        first = next((byte for byte in accessed if not self.memory.find(byte, 1)), address)
+        why = "no memory is mapped there"
+        return exceptions.data_abort(self, what, first, write, syndrome, why)

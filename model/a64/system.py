@@ -2,22 +2,38 @@
 
 from collections.abc import Callable
 
+from model.a64 import routing, sysregs
 from model.a64.decode import Operation, Reserved, Row, row
+from model.a64.exceptions import ExceptionRecord, trapped, undefined
 from model.a64.pseudocode import read_slot, write_slot
-from model.a64.state import MASK64, State, SystemRegisterError
-from model.arch import EL, OSLSR_EL1, SYSREGS, Event, SysReg
+from model.a64.state import MASK64, State
+from model.arch import (
+    EL,
+    HCR_EL2,
+    SCR_EL3,
+    Event,
+    ExceptionClass,
+    SCTLR_ELx,
+    SysReg,
+    WFxISS,
+)
 
-_SYSREG_NAMES = {encoding: name for name, encoding in SYSREGS.items()}
-_READ_ONLY = {"OSLSR_EL1"}
-_WRITE_ONLY = {"OSLAR_EL1"}
+MRS = "MRS"
+MSR_REGISTER = "MSR (register)"
+
+
+def sysreg_of(fields: dict[str, int]) -> SysReg:
+    """How the fields of an MRS or MSR name a register, be there one or not."""
+    crn, crm = fields["CRn"], fields["CRm"]
+    return SysReg(2 + fields["o0"], fields["op1"], crn, crm, fields["op2"])
 
 
 def sysreg_name(fields: dict[str, int]) -> str:
     """The system register that the fields of an MRS or MSR name. Reserved if it is none here."""
-    op0 = 2 + fields["o0"]
-    op1, crn, crm, op2 = fields["op1"], fields["CRn"], fields["CRm"], fields["op2"]
-    name = _SYSREG_NAMES.get(SysReg(op0, op1, crn, crm, op2))
+    register = sysreg_of(fields)
+    name = sysregs.NAMES.get(register)
     if name is None:
+        op0, op1, crn, crm, op2 = (getattr(register, part) for part in SysReg.__slots__)
         raise Reserved(f"the system register S{op0}_{op1}_C{crn}_C{crm}_{op2} is not known here")
     return name
 
@@ -25,14 +41,14 @@ def sysreg_name(fields: dict[str, int]) -> str:
 def mrs(Rt: int, **encoding: int) -> Operation:
     """MRS: move a system register to a general-purpose register."""
     name = sysreg_name(encoding)
-    if name in _WRITE_ONLY:
+    if name in sysregs.WRITE_ONLY:
         raise Reserved(f"{name} is write-only")
-    lowest_el = _lowest_el(name)
+    iss = sysregs.system_iss(sysreg_of(encoding), Rt, read=True)
     t = write_slot(Rt)
 
     def execute(state: State) -> None:
-        _check_access(state, name, lowest_el)
-        state.x[t] = state.sysregs[name]
+        sysregs.check_access(state, name, iss)
+        state.x[t] = sysregs.read(state, name)
 
     return execute
 
@@ -40,52 +56,44 @@ def mrs(Rt: int, **encoding: int) -> Operation:
 def msr_register(Rt: int, **encoding: int) -> Operation:
     """MSR (register): move a general-purpose register to a system register."""
     name = sysreg_name(encoding)
-    if name in _READ_ONLY:
+    if name in sysregs.READ_ONLY:
         raise Reserved(f"{name} is read-only")
-    lowest_el = _lowest_el(name)
+    iss = sysregs.system_iss(sysreg_of(encoding), Rt, read=False)
     t = read_slot(Rt)
-    is_oslar = name == "OSLAR_EL1"
 
     def execute(state: State) -> None:
-        _check_access(state, name, lowest_el)
-        if is_oslar:
-            _write_oslar(state, state.x[t])
-        else:
-            state.sysregs[name] = state.x[t]
+        sysregs.check_access(state, name, iss)
+        sysregs.write(state, name, state.x[t])
 
     return execute
 
 
-def _write_oslar(state: State, value: int) -> None:
-    unlocked = state.sysregs["OSLSR_EL1"] & ~OSLSR_EL1.OSLK.mask
-    state.sysregs["OSLSR_EL1"] = unlocked | OSLSR_EL1.OSLK.put(value & 1)
+#: op2 of the PSTATE fields that MSR (immediate) names, with op1 = 0b011.
+_DAIFSET, _DAIFCLR = 0b110, 0b111
 
 
-def _lowest_el(name: str) -> EL:
-    """The lowest EL that may access a register: its name ends in it."""
-    return EL[name.rpartition("_")[2]]
-
-
-def _check_access(state: State, name: str, lowest_el: EL) -> None:
-    if state.el < lowest_el:
-        raise SystemRegisterError(f"pc {state.pc:#x}: {state.el.name} cannot access {name}")
+def _daif_iss(CRm: int, op2: int) -> int:
+    """ISS of a trapped MSR DAIFSet or DAIFClr."""
+    return sysregs.system_iss(SysReg(0, 0b011, 0b0100, CRm, op2), Rt=0b11111, read=False)
 
 
 def daifset(CRm: int) -> Operation:
-    """MSR DAIFSet: mask the exceptions whose bits are 1. At EL0 it is taken to be trapped."""
+    """MSR DAIFSet: mask the exceptions whose bits are 1."""
+    iss = _daif_iss(CRm, _DAIFSET)
 
     def execute(state: State) -> None:
-        _check_access(state, "DAIF", EL.EL1)
+        sysregs.check_daif_access(state, iss)
         state.daif |= CRm
 
     return execute
 
 
 def daifclr(CRm: int) -> Operation:
-    """MSR DAIFClr: unmask the exceptions whose bits are 1. At EL0 it is taken to be trapped."""
+    """MSR DAIFClr: unmask the exceptions whose bits are 1."""
+    iss = _daif_iss(CRm, _DAIFCLR)
 
     def execute(state: State) -> None:
-        _check_access(state, "DAIF", EL.EL1)
+        sysregs.check_daif_access(state, iss)
         state.daif &= ~CRm
 
     return execute
@@ -95,10 +103,15 @@ def spsel(CRm: int) -> Operation:
     """MSR SPSel: select the stack pointer by bit 0."""
 
     def execute(state: State) -> None:
-        _check_access(state, "SPSel", EL.EL1)
+        _check_not_el0(state, "MSR SPSel")
         state.select_sp(state.el, CRm & 1)
 
     return execute
+
+
+def _check_not_el0(state: State, name: str) -> None:
+    if state.el == EL.EL0:
+        raise undefined(state, name)
 
 
 def _nothing(state: State) -> None:
@@ -106,8 +119,52 @@ def _nothing(state: State) -> None:
 
 
 def hint(**_encoding: int) -> Operation:
-    """A hint: no operation. For WFE and WFI that is allowed too: either may end at once."""
+    """A hint that does nothing."""
     return _nothing
+
+
+def send_event() -> Operation:
+    """SEV and SEVL: there is no other PE to send it to."""
+
+    def execute(state: State) -> None:
+        state.event_register = 1
+
+    return execute
+
+
+def wfi() -> Operation:
+    """WFI: wait for an interrupt. How long, nothing here says."""
+
+    def execute(state: State) -> None:
+        _check_wfx_traps(state, is_wfe=False)
+
+    return execute
+
+
+def wfe() -> Operation:
+    """WFE: wait for an event, or for an interrupt."""
+
+    def execute(state: State) -> None:
+        if state.event_register:
+            state.event_register = 0
+        else:
+            _check_wfx_traps(state, is_wfe=True)
+
+    return execute
+
+
+def _check_wfx_traps(state: State, is_wfe: bool) -> None:
+    """WFI and WFE trap only where they would wait (AArch64.CheckForWFxTrap)."""
+    if state.pin_high or any(routing.virtual_pending(state)):
+        return
+    no_trap_to_el1 = SCTLR_ELx.nTWE if is_wfe else SCTLR_ELx.nTWI
+    trap_to_el2 = HCR_EL2.TWE if is_wfe else HCR_EL2.TWI
+    iss = WFxISS.CV.put(1) | WFxISS.COND.put(0b1110) | WFxISS.TI.put(is_wfe)
+    name = "WFE" if is_wfe else "WFI"
+    if state.el == EL.EL0 and not no_trap_to_el1.is_set(state.sysregs["SCTLR_EL1"]):
+        raise trapped(state, name, ExceptionClass.WFX, iss)
+    if routing.below_el2(state) and trap_to_el2.is_set(state.seen("HCR_EL2")):
+        raise trapped(state, name, ExceptionClass.WFX, iss, EL.EL2)
 
 
 def barrier(CRm: int) -> Operation:
@@ -131,55 +188,96 @@ def eret() -> Operation:
     """ERET: branch to ELR_ELx. Restoring PSTATE from SPSR_ELx, the EL with it, is the caller's."""
 
     def execute(state: State) -> int:
-        _check_el(state, "ERET", EL.EL1)
+        _check_not_el0(state, "ERET")
         state.exclusive = None
+        state.event_register = 1
         return state.sysregs[f"ELR_{state.el.name}"]
 
     return execute
 
 
-def _check_el(state: State, name: str, lowest_el: EL) -> None:
-    if state.el < lowest_el:
-        raise SystemRegisterError(f"pc {state.pc:#x}: {name} is undefined at {state.el.name}")
+# SVC, HVC, SMC and BRK: pc becomes the return address. Taking the exception is the caller's
 
 
-def _call(name: str, lowest_el: EL) -> Callable[..., Operation]:
-    """SVC, HVC or SMC: pc becomes the return address. Taking the exception is the caller's."""
+def _return_to_next(state: State) -> int:
+    return state.pc + 4 & MASK64
 
-    def build(imm16: int) -> Operation:
-        def execute(state: State) -> int:
-            _check_el(state, name, lowest_el)
-            return state.pc + 4 & MASK64
 
-        return execute
+def svc(imm16: int) -> Operation:
+    """SVC: supervisor call."""
+    return _return_to_next
 
-    return build
+
+def hvc(imm16: int) -> Operation:
+    """HVC: hypervisor call."""
+
+    def execute(state: State) -> int:
+        no_hypervisor = state.el == EL.EL1 and not routing.EL2Enabled(state)
+        enabled = SCR_EL3.HCE.is_set(state.sysregs["SCR_EL3"])
+        if state.el == EL.EL0 or no_hypervisor or not enabled:
+            raise undefined(state, "HVC")
+        return _return_to_next(state)
+
+    return execute
+
+
+def smc(imm16: int) -> Operation:
+    """SMC: secure monitor call. Trapped, it returns to itself."""
+
+    def execute(state: State) -> int:
+        _check_not_el0(state, "SMC")
+        if (
+            state.el == EL.EL1
+            and routing.EL2Enabled(state)
+            and HCR_EL2.TSC.is_set(state.seen("HCR_EL2"))
+        ):
+            raise trapped(state, "SMC", ExceptionClass.SMC64, imm16, EL.EL2)
+        if SCR_EL3.SMD.is_set(state.sysregs["SCR_EL3"]):
+            raise undefined(state, "SMC")
+        return _return_to_next(state)
+
+    return execute
 
 
 def brk(imm16: int) -> Operation:
-    """BRK: pc, which is the return address, stays. Taking the exception is the caller's."""
+    """BRK: breakpoint. The return address is its own."""
     return lambda state: state.pc
 
 
-def _hint(name: str, number: str) -> Row:
+#: What takes an exception when it completes.
+CALLS = (Event.SVC, Event.HVC, Event.SMC, Event.EXCEPTION)
+
+
+def call_record(state: State, event: Event, imm16: int) -> ExceptionRecord:
+    """The exception of an SVC, HVC, SMC or BRK (Event.EXCEPTION) that has completed."""
+    if event is Event.SVC:
+        return ExceptionRecord(ExceptionClass.SVC64, imm16)
+    if event is Event.HVC:
+        return ExceptionRecord(ExceptionClass.HVC64, imm16, max(state.el, EL.EL2))
+    if event is Event.SMC:
+        return ExceptionRecord(ExceptionClass.SMC64, imm16, EL.EL3)
+    return ExceptionRecord(ExceptionClass.BRK64, imm16, routing.breakpoint_target(state))
+
+
+def _hint(name: str, number: str, build: Callable[..., Operation] = hint) -> Row:
     """Hints of a number: CRm and op2, 7 bits."""
-    return row(name, f"1101010100 0 00 011 0010 {number} 11111", hint)
+    return row(name, f"1101010100 0 00 011 0010 {number} 11111", build)
 
 
 ROWS: tuple[Row, ...] = (
-    row("SVC", "11010100 000 imm16:16 000 01", _call("SVC", EL.EL0), Event.SVC),
-    row("HVC", "11010100 000 imm16:16 000 10", _call("HVC", EL.EL1), Event.HVC),
-    row("SMC", "11010100 000 imm16:16 000 11", _call("SMC", EL.EL1), Event.SMC),
+    row("SVC", "11010100 000 imm16:16 000 01", svc, Event.SVC),
+    row("HVC", "11010100 000 imm16:16 000 10", hvc, Event.HVC),
+    row("SMC", "11010100 000 imm16:16 000 11", smc, Event.SMC),
     row("BRK", "11010100 001 imm16:16 000 00", brk, Event.EXCEPTION),
     row("MSR DAIFSet", "1101010100 0 00 011 0100 CRm:4 110 11111", daifset),
     row("MSR DAIFClr", "1101010100 0 00 011 0100 CRm:4 111 11111", daifclr),
     row("MSR SPSel", "1101010100 0 00 000 0100 CRm:4 101 11111", spsel),
     _hint("NOP", "0000 000"),
     _hint("YIELD", "0000 001"),
-    _hint("WFE", "0000 010"),
-    _hint("WFI", "0000 011"),
-    _hint("SEV", "0000 100"),
-    _hint("SEVL", "0000 101"),
+    _hint("WFE", "0000 010", wfe),
+    _hint("WFI", "0000 011", wfi),
+    _hint("SEV", "0000 100", send_event),
+    _hint("SEVL", "0000 101", send_event),
     _hint("HINT #6 to #7", "0000 11 low:1"),
     _hint("HINT #8 to #15", "0001 low:3"),
     _hint("HINT #16 to #31", "001 low:4"),
@@ -189,7 +287,7 @@ ROWS: tuple[Row, ...] = (
     row("DSB", "1101010100 0 00 011 0011 CRm:4 100 11111", barrier),
     row("DMB", "1101010100 0 00 011 0011 CRm:4 101 11111", barrier),
     row("ISB", "1101010100 0 00 011 0011 CRm:4 110 11111", barrier, Event.ISB),
-    row("MSR (register)", "1101010100 0 1 o0 op1:3 CRn:4 CRm:4 op2:3 Rt:5", msr_register),
-    row("MRS", "1101010100 1 1 o0 op1:3 CRn:4 CRm:4 op2:3 Rt:5", mrs),
+    row(MSR_REGISTER, "1101010100 0 1 o0 op1:3 CRn:4 CRm:4 op2:3 Rt:5", msr_register),
+    row(MRS, "1101010100 1 1 o0 op1:3 CRn:4 CRm:4 op2:3 Rt:5", mrs, writes="Rt"),
     row("ERET", "1101011 0 100 11111 0000 00 11111 00000", eret, Event.ERET),
 )

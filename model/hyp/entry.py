@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from model.a64.interpreter import Retired, record
 from model.a64.state import SLOTS, SP, State
-from model.arch import EL, MDSCR_EL1, SPSR_ELx
+from model.arch import EL, MDSCR_EL1, RESET_VALUES, SCR_EL3, SPSR_ELx
 from model.hyp.words import Sequence
 from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP
 from model.kvm.vcpu import GUEST_DEBUG, Vcpu
@@ -15,6 +15,13 @@ from model.kvm.vcpu import GUEST_DEBUG, Vcpu
 TEXT = 0x4008_0000  #: where the sequence is
 VCPU = 0x4800_0000  #: where the vcpu is
 VCPU_SIZE = 0x100
+
+#: What EL2 code relies on without looking: stack alignment is checked, no other alignment is, and
+#: firmware has enabled HVC.
+_CONTROLS = {
+    "SCTLR_EL2": RESET_VALUES["SCTLR_EL2"],
+    "SCR_EL3": SCR_EL3.NS.mask | SCR_EL3.HCE.mask,
+}
 
 _SPSR_SS = SPSR_ELx.SS.mask
 _MDSCR_SS = MDSCR_EL1.SS.mask
@@ -97,9 +104,11 @@ class EntryPoint:
         # What is to be found again after the run. Nothing but x0 and SP has a meaning.
         self._kept_vcpu = bytearray(rng.randbytes(VCPU_SIZE))
         self._kept_sysregs = {name: rng.getrandbits(64) for name in self.state.sysregs}
+        self._kept_sysregs |= _CONTROLS
+        self._kept_sps = [rng.getrandbits(64) for _ in EL]
         self._kept_x = [VCPU, *(rng.getrandbits(64) for _ in range(30))]
         self._kept_x += [0] * (SLOTS - len(self._kept_x))
-        self._kept_x[SP] = rng.getrandbits(64) & ~0xF
+        self._kept_x[SP] = self._kept_sps[EL.EL2] = rng.getrandbits(64) & ~0xF
         self._kept_x4_to_sp = self._kept_x[4 : SP + 1]
         self._kept_daif = 0
 
@@ -111,7 +120,9 @@ class EntryPoint:
         self._kept_sysregs["MDSCR_EL1"] = mdscr
         self._vcpu[:] = self._kept_vcpu
         self.state.sysregs = self._kept_sysregs.copy()
+        self.state.late.clear()
         self.state.x = self._kept_x.copy()
+        self.state.unused_sps = self._kept_sps.copy()
         self.state.spsel = 1
         self.state.exclusive = None
         # Junk, and the same each time that this scenario runs.
@@ -127,6 +138,7 @@ class EntryPoint:
         return (
             self.state.sysregs == self._kept_sysregs
             and (self.state.daif, self.state.spsel) == (self._kept_daif, 1)
+            and self.state.stack_pointers() == self._kept_sps
             and x[0] == VCPU
             and x[4 : SP + 1] == self._kept_x4_to_sp
             and self._vcpu == self._kept_vcpu
@@ -143,6 +155,8 @@ class EntryPoint:
             ("daif", self._kept_daif, found.daif),
             ("spsel", 1, found.spsel),
         ]
+        sps = zip(EL, self._kept_sps, found.stack_pointers(), strict=True)
+        pairs += [(f"SP_{el.name}", kept, sp) for el, kept, sp in sps if el != EL.EL2]
         pairs += [
             (f"vcpu+{offset:#x}", kept, byte)
             for offset, (kept, byte) in enumerate(zip(self._kept_vcpu, self._vcpu, strict=True))

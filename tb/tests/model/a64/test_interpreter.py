@@ -3,9 +3,10 @@ import struct
 import pytest
 
 from model.a64.decode import UndefinedWord
+from model.a64.exceptions import MisalignedAccess, UnmappedAccess
 from model.a64.interpreter import StepLimit, UntakenException, last_change, record, run, step
-from model.a64.state import State, UnmappedAccess
-from model.arch import EL, Event
+from model.a64.state import State
+from model.arch import EL, SCR_EL3, Event
 
 MOVZ_X1_5 = 0xD280_00A1
 SUBS_X1_1 = 0xF100_0421  # subs x1, x1, #1
@@ -51,6 +52,7 @@ def test_run_stops_after_an_eret():
 )
 def test_an_exception_that_nobody_takes_ends_a_run(runner, word, name):
     state = state_with(NOP, word, NOP)
+    state.sysregs["SCR_EL3"] = SCR_EL3.NS.mask | SCR_EL3.HCE.mask
     with pytest.raises(UntakenException) as error:
         runner(state, START + 12, max_steps=10)
     assert str(error.value) == f"pc 0x1004: {name} #0x1234 takes an exception"
@@ -76,18 +78,18 @@ def test_code_that_does_not_end_is_stopped(runner):
 
 
 @pytest.mark.parametrize(
-    ("pc", "message"),
+    ("pc", "kind", "why"),
     [
-        (0x5000, "pc 0x5000: no instruction can be fetched: no memory is mapped there"),
-        (START + 2, "pc 0x1002: no instruction can be fetched: it is not a multiple of 4"),
+        (0x5000, UnmappedAccess, "no memory is mapped there"),
+        (START + 2, MisalignedAccess, "it is not a multiple of 4"),
     ],
 )
-def test_a_pc_where_nothing_can_be_fetched_is_named(pc, message):
+def test_a_pc_where_nothing_can_be_fetched_is_named(pc, kind, why):
     state = state_with(NOP, NOP)
     state.pc = pc
-    with pytest.raises(UnmappedAccess) as error:
+    with pytest.raises(kind) as error:
         step(state)
-    assert str(error.value) == message
+    assert str(error.value) == f"pc {pc:#x}: no instruction can be fetched: {why}"
 
 
 def test_an_undefined_word_is_named_with_its_address():

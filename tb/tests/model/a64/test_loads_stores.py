@@ -1,8 +1,9 @@
 import pytest
 
 from model.a64.decode import UndefinedWord
+from model.a64.exceptions import MisalignedAccess, UnmappedAccess
 from model.a64.interpreter import step
-from model.a64.state import MisalignedAccess, State, UnmappedAccess
+from model.a64.state import State
 from model.arch import Event
 
 DATA = 0x2000

@@ -1,6 +1,7 @@
 import pytest
 
-from model.a64.state import MASK64, Memory, State, UnmappedAccess
+from model.a64.exceptions import UnmappedAccess
+from model.a64.state import MASK64, Memory, State
 from model.arch import EL, SYSREGS
 
 
@@ -67,8 +68,21 @@ def test_a_range_must_fit_64_bit_addresses():
         memory.map(MASK64, bytes(4))
 
 
-def test_a_new_state_has_every_system_register_that_can_be_read():
-    assert set(State().sysregs) == set(SYSREGS) - {"OSLAR_EL1"}
+def test_a_new_state_has_every_system_register_that_keeps_its_64_bits():
+    pstate_and_sps = {"NZCV", "DAIF", "SPSel", "CurrentEL", "SP_EL0", "SP_EL1", "SP_EL2"}
+    assert set(State().sysregs) == set(SYSREGS) - {"OSLAR_EL1"} - pstate_and_sps
+
+
+def test_a_new_state_has_the_registers_as_reset_leaves_them():
+    resets = {
+        "SCTLR_EL1": 0x00C5_0838,
+        "SCTLR_EL2": 0x30C5_0838,
+        "SCTLR_EL3": 0x00C5_0838,
+        "OSLSR_EL1": 0xA,
+        "MIDR_EL1": 0x000F_0000,
+        "MPIDR_EL1": 0x8000_0000,
+    }
+    assert {name: value for name, value in State().sysregs.items() if value} == resets
 
 
 def test_sp_is_a_slot_of_its_own():

@@ -45,6 +45,7 @@ class Judge:
     def __init__(self, machine: Uc, rng: Random) -> None:
         self.machine = machine
         self.state = State(pc=TEXT)
+        self.state.sysregs["SCTLR_EL1"] = 0  # unicorn does not check the alignment of SP
         near, data = rng.randbytes(2 * NEAR), rng.randbytes(DATA_SIZE)
         self._text = self.state.memory.map(TEXT - NEAR, near)
         self._data = self.state.memory.map(DATA, data)
