@@ -1,7 +1,8 @@
 """A design with its inputs as one word and its outputs as another.
 
 A simulator's adapter so moves two values a cycle, whatever the number of ports; a `Design` says
-where each port is in its word. `UNIT` is the step unit, with `STIMULUS` and `ROW`.
+where each port is in its word. `UNIT` is the step unit, with `STIMULUS` and `ROW`; `CORE` is the
+core.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from amaranth.hdl import Cat, Module, ResetInserter, Shape, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.core.core import Core
 from hw.step import StepUnit
 from model.planes import ZEROS, Planes, Row
 
@@ -77,13 +79,23 @@ class Design:
         """Where the outputs are in the row word."""
         return self._slots(Out)
 
-    def _slots(self, flow: wiring.Flow) -> Packing:
-        """The ports of one direction, one after the other."""
+    def ports(self, flow: wiring.Flow) -> Packing:
+        """Where the component's own ports of one direction are in their word: structs whole."""
         slots, lsb = {}, 0
         for path, member in wiring.Signature(self.component.__annotations__).members.flatten():
             if not member.is_port or member.flow != flow or path[0] in self.tied:
                 continue
-            for name, shape in _leaves("__".join(path), member.shape):
+            width = Shape.cast(member.shape).width
+            slots["__".join(path)] = Slot(lsb, width, member.shape)
+            lsb += width
+        return slots
+
+    def _slots(self, flow: wiring.Flow) -> Packing:
+        """The same, with each field of a struct on its own, and outputs by their names in a row."""
+        slots = {}
+        for port, whole in self.ports(flow).items():
+            lsb = whole.lsb
+            for name, shape in _leaves(port, whole.shape):
                 width = Shape.cast(shape).width
                 slots[self._row_name(name) if flow == Out else name] = Slot(lsb, width, shape)
                 lsb += width
@@ -137,7 +149,9 @@ UNIT = Design(
 )
 STIMULUS, ROW = UNIT.stimulus, UNIT.row
 
-DESIGNS = {design.name: design for design in (UNIT,)}
+CORE = Design("core", Core, trace="retire")
+
+DESIGNS = {design.name: design for design in (UNIT, CORE)}
 
 
 # Many lanes, of the step unit

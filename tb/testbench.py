@@ -9,6 +9,7 @@ Names are the vector file's columns (`model.columns`) and the retire trace's mem
 
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any, Protocol, TypeVar
@@ -17,8 +18,9 @@ from model.arch import Event
 from model.columns import COLUMNS, Lines
 from model.machine import PE, Input
 from tb import coverage, scoreboard
+from tb.core.machine import Machine
 from tb.coverage import Counts
-from tb.harness import ROW, STIMULUS, Rows, Step, pack, unpack
+from tb.harness import CORE, ROW, STIMULUS, Design, Rows, Step, pack, unpack
 from tb.scoreboard import Cycle, Move
 
 #: every input column's default, as the vector file has it
@@ -79,6 +81,18 @@ class Simulator(Protocol):
         What a lane was in before the first step is not known: that step loads a state.
         """
 
+    def machine(self, design: Design = CORE) -> Machine:
+        """The core, or a design with its ports, with memory around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a test found out, to print and to keep in the report: not whether it passed."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
 
 class Failure(Exception):
     """What a test found wrong, in a sentence of its own."""
@@ -97,6 +111,7 @@ class Testbench:
         self.counts = coverage.none()  #: of the steps of many lanes that were checked
         self.played = 0  #: cycles of these: lanes times steps
         self.inputs = 0  #: of a block, where a case goes through all of them; they cover nothing
+        self.tables: list[Table] = []  #: none: it finds out nothing but whether all is right
         self.simulator = simulator
         self._pc = 0
 
@@ -198,6 +213,11 @@ class Testbench:
         await self.idle()
         checked = scoreboard.check(self.cycles)
         return self.counts + (coverage.none() if self.inputs else coverage.count(checked))
+
+    @property
+    def clocked(self) -> int:
+        """Clock cycles, in all lanes."""
+        return len(self.cycles) + self.played
 
     async def _cycle(
         self, ports: dict[str, int], given: dict[str, int] | None, state: dict[str, int] | None

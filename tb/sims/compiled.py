@@ -19,10 +19,12 @@ import hw.lanes
 from hw.emit import EmitError, rtlil
 from hw.lanes import Lanes, lanes
 from model.planes import ONES, WORD, ZEROS, Planes
-from tb.harness import ROW, STIMULUS, UNIT, Design, Harness, Rows, Step, row_planes, width
+from tb.core.machine import CycleByCycle, Machine
+from tb.harness import CORE, ROW, STIMULUS, UNIT, Design, Harness, Rows, Step, row_planes, width
 from tb.sims import SimulatorError, Task, cxx
 from tb.sims.builds import kept
 from tb.sims.view import View
+from tb.sims.words import CompiledMachine, Words
 
 NETLIST = "lanes.pickle"  #: file of a build
 
@@ -57,15 +59,15 @@ def run(task: Task, waves: Path | None = None, design: Design = UNIT) -> Any:
     """
     if why := missing():
         raise SimulatorError(why)
-    library = _lanes_library()
+    library = _lanes_library() if design is UNIT else None
     if waves is None:
-        return _finished(task(Adapter(library, _OneLane(library))))
+        return _finished(task(Adapter(library, _OneLane(library) if library else Words(design))))
     waves.open("wb").close()  # says now, not after the run, that it cannot be written
-    one = View(design, waves)
+    view = View(design, waves)
     try:
-        return _finished(task(Adapter(library, one)))
+        return _finished(task(Adapter(library, view)))
     finally:
-        one.close()
+        view.close()
 
 
 def _finished(coroutine: Any) -> Any:
@@ -82,8 +84,8 @@ class Adapter:
 
     lanes, steps = 1 << 18, 64  #: many: numpy's overhead is small beside the work
 
-    def __init__(self, library: "_Library", one: "_OneLane | View"):
-        self._library, self._one = library, one
+    def __init__(self, library: "_Library | None", one: "_OneLane | Words | View"):
+        self._library, self._one = library, one  #: the lanes are those of the step unit
 
     async def reset(self) -> None:
         """Hold the reset for one clock edge."""
@@ -95,10 +97,17 @@ class Adapter:
 
     async def play(self, steps: Iterable[S]) -> AsyncIterator[tuple[S, Rows]]:
         """See `tb.testbench.Simulator`. The rows are gone when the next step is taken."""
+        assert self._library
         driver: _Driver | None = None
         for step in steps:
             driver = driver or _Driver(self._library, step.lanes)
             yield step, driver.cycle(step.ports)
+
+    def machine(self, design: Design = CORE) -> Machine:
+        """See `tb.testbench.Simulator`. What is to be seen in a waveform, goes cycle by cycle."""
+        return (
+            CycleByCycle(self, design) if isinstance(self._one, View) else CompiledMachine(design)
+        )
 
 
 class _Library:

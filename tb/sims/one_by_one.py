@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Iterable
 from typing import TypeVar
 
 from model.planes import Planes
-from tb.harness import Rows, Step, rows_of, words_of
+from tb.core.machine import CycleByCycle, Machine
+from tb.harness import CORE, Design, Rows, Step, rows_of, words_of
 
 S = TypeVar("S", bound=Step)
 
@@ -14,9 +15,17 @@ class OneByOne:
 
     lanes, steps = 64, 24  #: few: each cycle takes its time
 
+    async def reset(self) -> None:
+        """See `tb.testbench.Simulator`."""
+        raise NotImplementedError
+
     async def cycle(self, stimulus: int) -> int:
         """One clock cycle: see `tb.testbench.Simulator`."""
         raise NotImplementedError
+
+    def machine(self, design: Design = CORE) -> Machine:
+        """See `tb.testbench.Simulator`."""
+        return CycleByCycle(self, design)
 
     async def play(self, steps: Iterable[S]) -> AsyncIterator[tuple[S, Rows]]:
         """See `tb.testbench.Simulator`."""
