@@ -1,11 +1,12 @@
 """What a failing test says: the table of differences, and the events that led there."""
 
 import traceback
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
 from tb import scoreboard
-from tb.harness import ROW
+from tb.harness import ROW, Packing
 from tb.scoreboard import DERIVED, Cycle, Mismatch
 from tb.testbench import Failure, Testbench
 
@@ -30,6 +31,11 @@ def failure(tb: Testbench, error: Failure) -> str:
     return "\n".join([str(error), *_before(tb.cycles, len(tb.cycles)), *tb.remarks])
 
 
+def last_cycle(tb: Testbench) -> int | None:
+    """The last cycle, if there is one."""
+    return len(tb.cycles) - 1 if tb.cycles else None
+
+
 def unexpected(error: Exception) -> str:
     """An exception that no test should raise, and where it came from."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -37,9 +43,9 @@ def unexpected(error: Exception) -> str:
     return f"{type(error).__name__}: {error} ({where})"
 
 
-def value_text(field: str, value: int) -> str:
+def value_text(field: str, value: int, row: Packing = ROW) -> str:
     """A trace member's value: enumerations by name, wide ones in hexadecimal."""
-    slot = ROW[field]
+    slot = row[field]
     if isinstance(slot.shape, type) and issubclass(slot.shape, IntEnum):
         try:
             member: Any = slot.shape(value)
@@ -59,9 +65,14 @@ def _table(cycle: Cycle, error: Mismatch) -> list[str]:
         elif field in DERIVED or field in ("el", "d", "ss") or field.endswith("_after"):
             same = hardware if error.other == "model" else ""
             rows.append((field, hardware, same, ""))
-    widths = [max(len(row[at]) for row in rows) for at in range(3)]
+    return table(rows)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table, indented."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 3], strict=True))
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         for row in rows
     ]
 

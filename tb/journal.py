@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tb import coverage, plan
+from tb.testbench import Table
 from tb.work import Result
 
 
@@ -117,4 +118,5 @@ def _result(record: dict[str, Any]) -> Result:
     bins, hits = record["counts"]
     counts[bins] = hits
     waves = Path(record["waves"]) if record["waves"] else None
-    return Result(**{**record, "counts": counts, "waves": waves})
+    tables = [Table(**table) for table in record["tables"]]
+    return Result(**{**record, "counts": counts, "waves": waves, "tables": tables})

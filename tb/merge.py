@@ -11,6 +11,7 @@ from tb import coverage
 from tb.coverage import Counts
 from tb.plan import VERSION, Plan, difference, from_record
 from tb.report import Report, by_name
+from tb.testbench import Table
 from tb.work import ERROR, FAILED, PASSED, Result
 
 
@@ -115,4 +116,5 @@ def _result(test: dict[str, Any]) -> Result:
         coverage.none(),
         str(test["failure"]),
         inputs=int(test["inputs"]),
+        tables=[Table(**table) for table in test["tables"]],
     )

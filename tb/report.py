@@ -3,17 +3,19 @@
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from rich.console import Console
+from rich.markup import escape
 
 from model.files import writing
 from tb import coverage
 from tb.coverage import Counts
+from tb.failures import table as lines_of_table
 from tb.plan import Plan
 from tb.work import ERROR, PASSED, Result
 
@@ -89,6 +91,16 @@ def print_failure(console: Console, result: Result, hyp: str | None) -> None:
         console.print("  " + line, style=style, markup=False)
 
 
+def print_tables(console: Console, report: Report) -> None:
+    """What tests found out, each with the test that did."""
+    for result in report.results:
+        for table in result.tables:
+            test = f"[dim]\\[{result.simulator}, seed {result.seed}][/]"
+            console.print(f"\n{escape(table.title)} {test}")
+            for line in lines_of_table([table.header, *table.rows]):
+                console.print(line.rstrip(), markup=False)
+
+
 def print_summary(console: Console, report: Report, verbose: bool) -> None:
     """What was not run, the holes in the coverage, and, last, the verdict."""
     everything = report.plan.whole and report.plan.shards == 1
@@ -155,6 +167,7 @@ def write_json(path: Path, report: Report) -> None:
                 "status": result.status,
                 "seconds": round(result.seconds, 3),
                 "failure": result.failure,
+                "tables": [asdict(table) for table in result.tables],
             }
             for result in report.results
         ],

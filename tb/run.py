@@ -146,6 +146,8 @@ def _end(found: Report, options: argparse.Namespace, console: Console) -> int:
         report.write_json(options.json, found)
     if options.junit:
         report.write_junit(options.junit, found)
+    if not options.quiet:
+        report.print_tables(console, found)
     report.print_summary(console, found, options.verbose)
     if found.interrupted:
         return COULD_NOT_RUN

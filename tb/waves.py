@@ -6,22 +6,48 @@ not declare is not listed.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from amaranth.lib.data import Field
+from amaranth.lib.data import Field, Layout
 from vcd.gtkw import GTKWColor, GTKWSave
 
 from model.files import writing
-from tb.harness import ROW, STIMULUS
-
-PORTS = {**STIMULUS, **ROW}
+from tb.harness import STIMULUS, UNIT, Design
 
 #: ends the name of a variable that holds a value as text, beside the one that holds it as a number
 TEXT = "_text"
 
-#: Group to what it shows: the clock, the reset, ports, and registers' fields as `port.FIELD`.
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a save file shows of a design."""
+
+    design: Design
+    #: Group to what it shows: the clock, the reset, ports, and registers' fields as `port.FIELD`.
+    groups: Mapping[str, Sequence[str]]
+    closed: frozenset[str]  #: groups shown only when opened
+    colours: Mapping[str, GTKWColor]  #: what the eye should find first; the rest is green
+    #: where no mismatch is: the marker is at the first cycle in which these, of one bit, are all 1
+    marked: Sequence[str]
+    layouts: Mapping[str, Layout] = field(default_factory=dict)  #: of ports that are mere numbers
+
+    def field_of(self, port: str, name: str) -> Field:
+        """A register's field."""
+        if port in self.layouts:
+            return self.layouts[port][name]
+        return {**self.design.stimulus, **self.design.row}[port].shape[name]
+
+    def names(self, port: str) -> list[str]:
+        """A port's names in a VCD: in `tb.sims.cocotb_sim`, and Amaranth's."""
+        if port not in self.design.row:
+            return [f"stimulus_{port}", port]
+        own = port.removeprefix("out_")
+        return [f"row_{port}", f"{self.design.trace}__{port}" if own == port else own]
+
+
 GROUPS = {
     "clock and reset": ("clk", "reset", "load__enable"),
     "event": (
@@ -81,9 +107,6 @@ GROUPS = {
         "halted",
     ),
 }
-CLOSED = {"writes and choices", "control registers"}  #: shown only when opened
-
-#: What the eye should find first; the rest is green.
 COLOURS = {
     "event__kind": GTKWColor.violet,
     "event__spsr.SS": GTKWColor.orange,
@@ -96,6 +119,14 @@ COLOURS = {
     "state_after": GTKWColor.yellow,
     "ss_after": GTKWColor.orange,
 }
+
+UNIT_SHOWN = Shown(
+    UNIT,
+    GROUPS,
+    closed=frozenset({"writes and choices", "control registers"}),
+    colours=COLOURS,
+    marked=("valid", "step_exception"),
+)
 
 WINDOW = (1400, 1000)  #: pixels
 NAMES_WIDTH = 350  #: pixels of the window for names and values ...
@@ -116,7 +147,7 @@ class Timeline(NamedTuple):
     """When things happen, in the VCD's unit of time."""
 
     cycles: list[int]  #: the middle of each of `Testbench.cycles`
-    step_exception: int  #: the first cycle with one; 0 if there is none
+    marked: int  #: the first cycle that is worth a look; 0 if there is none
     end: int
 
 
@@ -126,7 +157,9 @@ def path(directory: Path, case: str, simulator: str, seed: int) -> Path:
     return directory / f"{case}.{simulator}.{seed}.vcd"
 
 
-def write_save_file(vcd: Path, simulator: str, mismatch: int | None) -> Path:
+def write_save_file(
+    vcd: Path, simulator: str, mismatch: int | None, shown: Shown = UNIT_SHOWN
+) -> Path:
     """Write the GTKWave save file beside a VCD; returns its path.
 
     The marker is in the cycle `mismatch` of `Testbench.cycles`; without one, in that of the first
@@ -134,7 +167,7 @@ def write_save_file(vcd: Path, simulator: str, mismatch: int | None) -> Path:
     """
     with vcd.open("rb") as dump:
         variables = _declarations(dump)
-        timeline = _timeline(dump, variables)
+        timeline = _timeline(dump, variables, shown)
     save_file = vcd.with_suffix(".gtkw")
     with writing(save_file) as file:
         save = GTKWSave(file)
@@ -143,10 +176,10 @@ def write_save_file(vcd: Path, simulator: str, mismatch: int | None) -> Path:
         save.dumpfile(vcd.name, abspath=False)
         save.savefile(save_file.name, abspath=False)
         _write_view(save, timeline, mismatch)
-        for name, signals in GROUPS.items():
-            with save.group(name, closed=name in CLOSED):
+        for name, signals in shown.groups.items():
+            with save.group(name, closed=name in shown.closed):
                 for signal in signals:
-                    _write_signal(save, variables, signal)
+                    _write_signal(save, variables, signal, shown)
     return save_file
 
 
@@ -161,7 +194,7 @@ def _write_view(save: GTKWSave, timeline: Timeline, mismatch: int | None) -> Non
     cycles = timeline.cycles
     if len(cycles) < 2:  # the test broke off before anything happened
         return
-    at = timeline.step_exception if mismatch is None else min(mismatch, len(cycles) - 1)
+    at = timeline.marked if mismatch is None else min(mismatch, len(cycles) - 1)
     period = cycles[1] - cycles[0]
     # GTKWave ignores a start from which the window would reach beyond the end.
     last_start = timeline.end - period * WAVES_WIDTH // CYCLE_WIDTH
@@ -170,24 +203,29 @@ def _write_view(save: GTKWSave, timeline: Timeline, mismatch: int | None) -> Non
     save.zoom_markers(-math.log2(200 * period / CYCLE_WIDTH), cycles[at])
 
 
-def _write_signal(save: GTKWSave, variables: Mapping[str, Variable], signal: str) -> None:
+def _write_signal(
+    save: GTKWSave, variables: Mapping[str, Variable], signal: str, shown: Shown
+) -> None:
     """A line of the wave window, if the VCD has the signal."""
     port, _, field = signal.partition(".")
-    variable = _variable(variables, port)
+    variable = _variable(variables, port, shown)
     if variable is None:
         return
     label, name = _label(signal), variable.path
     if field:
-        bits = _bits(variable, PORTS[port].shape[field])
+        bits = _bits(variable, shown.field_of(port, field))
         name = bits[0] if len(bits) == 1 else f"#{{{label}}} {' '.join(bits)}"
     save.trace(
-        name, alias=label, color=COLOURS.get(signal), datafmt="ascii" if variable.is_text else "hex"
+        name,
+        alias=label,
+        color=shown.colours.get(signal),
+        datafmt="ascii" if variable.is_text else "hex",
     )
 
 
 def _label(signal: str) -> str:
     """How a signal is shown. GTKWave would drop what is before a dot."""
-    for prefix in ("event__", "choice__", "controls__"):
+    for prefix in ("event__", "choice__", "controls__", "pins__", "out_"):
         signal = signal.removeprefix(prefix)
     return signal.replace("__", " ").replace(".", ":")
 
@@ -233,15 +271,13 @@ def _range(kind: str, width: int, declared: str | None) -> str:
     return f"[{width - 1}:0]" if width > 1 else "[0]"
 
 
-def _variable(variables: Mapping[str, Variable], port: str) -> Variable | None:
+def _variable(variables: Mapping[str, Variable], port: str, shown: Shown) -> Variable | None:
     """A port's variable: the one with its value as text, if there is one."""
-    # Names in `tb.sims.cocotb_sim`, and Amaranth's.
-    prefixes = ("row_", "trace__") if port in ROW else ("stimulus_", "")
-    names = [prefix + port + suffix for suffix in (TEXT, "") for prefix in prefixes]
+    names = [name + suffix for suffix in (TEXT, "") for name in shown.names(port)]
     return next((variables[name] for name in names if name in variables), None)
 
 
-def _timeline(dump: IO[bytes], variables: Mapping[str, Variable]) -> Timeline:
+def _timeline(dump: IO[bytes], variables: Mapping[str, Variable], shown: Shown) -> Timeline:
     """Reads the values.
 
     An adapter drives and samples after a rising edge, and the values stay until the next: at the
@@ -251,12 +287,12 @@ def _timeline(dump: IO[bytes], variables: Mapping[str, Variable]) -> Timeline:
     """
     watched = {
         variable.code: port
-        for port in ("clk", "reset", "valid", "step_exception")
-        if (variable := _variable(variables, port))
+        for port in ("clk", "reset", *shown.marked)
+        if (variable := _variable(variables, port, shown))
     }
     high = dict.fromkeys(watched.values(), False)
     cycles: list[int] = []
-    stepped: list[int] = []
+    marked: list[int] = []
     now = 0
     for line in dump:
         if line.startswith(b"#"):
@@ -264,9 +300,10 @@ def _timeline(dump: IO[bytes], variables: Mapping[str, Variable]) -> Timeline:
         elif port := watched.get(line[1:].rstrip()):
             if port == "reset":
                 cycles.clear()
+                marked.clear()
             elif port == "clk" and high["clk"]:
-                if high["valid"] and high["step_exception"]:
-                    stepped.append(len(cycles))
+                if all(high.get(port) for port in shown.marked):
+                    marked.append(len(cycles))
                 cycles.append(now)
             high[port] = line.startswith(b"1")
-    return Timeline(cycles, next(iter(stepped), 0), now)
+    return Timeline(cycles, next(iter(marked), 0), now)

@@ -5,14 +5,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from tb import cases, coverage, failures, sims, waves
 from tb.cases import hyp
+from tb.core import failures as core_failures
+from tb.core.testbench import CoreTestbench
+from tb.core.waves import CORE_SHOWN
 from tb.coverage import Counts
-from tb.harness import DESIGNS, UNIT
+from tb.harness import CORE, DESIGNS, UNIT
 from tb.scoreboard import Mismatch
-from tb.testbench import Failure, Simulator, Testbench
+from tb.testbench import Failure, Simulator, Table, Testbench
 
 COMPILED = "compiled"
 
@@ -58,6 +61,7 @@ class Result:
     waves: Path | None = None
     inputs: int = 0  #: of a block, where the case goes through all of them
     killed: bool = False  #: it ended the process that ran it: it is not to be run again
+    tables: list[Table] = field(default_factory=list)  #: what it found out
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,14 @@ class RunJobs:
         return results
 
 
+#: Design to its testbench, and to what that says when a test fails.
+_BENCHES: dict[str, tuple[Any, Any]] = {
+    UNIT.name: (Testbench, failures),
+    CORE.name: (CoreTestbench, core_failures),
+}
+_SHOWN = {shown.design.name: shown for shown in (waves.UNIT_SHOWN, CORE_SHOWN)}
+
+
 def load_cases(user_sequence: str | None) -> None:
     """Make sure that all cases are known, the user's own among them."""
     cases.load()
@@ -88,19 +100,21 @@ def load_cases(user_sequence: str | None) -> None:
 
 
 async def _run_job(simulator: Simulator, job: Job, name: str) -> Result:
-    tb = Testbench(simulator, job.case, job.seed)
+    case = cases.CASES[job.case]
+    made, says = _BENCHES[case.design.name]
+    tb = made(simulator, job.case, job.seed)
     counts, mismatch = coverage.none(), None
     status, failure = PASSED, ""
     start = time.perf_counter()
     try:
         await simulator.reset()
-        await cases.CASES[job.case].body(tb)
+        await case.body(tb)
         counts = await tb.finish()
     except Mismatch as error:
-        status, failure, mismatch = FAILED, failures.mismatch(tb, error), error.cycle
+        status, failure, mismatch = FAILED, says.mismatch(tb, error), error.cycle
     except Failure as error:
-        status, failure = FAILED, failures.failure(tb, error)
-        mismatch = len(tb.cycles) - 1 if tb.cycles else None
+        status, failure = FAILED, says.failure(tb, error)
+        mismatch = says.last_cycle(tb)
     except Exception as error:  # a defect of the case or of the model: reported, not thrown
         status, failure = ERROR, failures.unexpected(error)
     seconds = time.perf_counter() - start
@@ -109,12 +123,13 @@ async def _run_job(simulator: Simulator, job: Job, name: str) -> Result:
         name,
         job.seed,
         status,
-        len(tb.cycles) + tb.played,
+        tb.clocked,
         seconds,
         counts,
         failure,
         mismatch,
         inputs=tb.inputs,
+        tables=tb.tables,
     )
 
 
@@ -137,7 +152,7 @@ def run_unit(unit: Unit) -> list[Result]:
     (job,) = unit.jobs
     vcd = waves.path(unit.waves, job.case, unit.simulator, job.seed)
     (result,) = adapter(unit.simulator).run(task, vcd, design)
-    result.waves = waves.write_save_file(vcd, unit.simulator, result.mismatch)
+    result.waves = waves.write_save_file(vcd, unit.simulator, result.mismatch, _SHOWN[unit.design])
     return [result]
 
 

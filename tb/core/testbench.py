@@ -1,0 +1,107 @@
+"""What a case of the core takes: it runs programs, each of them held against the reference."""
+
+import random
+from collections.abc import AsyncIterator, Iterable, Sequence
+from types import SimpleNamespace
+
+from tb import coverage
+from tb.core import rows as rows_of_trace
+from tb.core.lockstep import Lockstep, Mismatch
+from tb.core.machine import Image, Limits, Memory
+from tb.core.rows import Inputs, Rows, joined
+from tb.coverage import Counts
+from tb.scoreboard import Difference
+from tb.testbench import Failure, Simulator, Table
+
+MAX_CYCLES = 10_000_000  #: of the clock, for a program that is to end
+FIRST_BATCH, BATCH = 256, 1 << 14  #: rows that are compared at once, at first and at most
+
+
+class CoreTestbench:
+    """One test of the core on one simulator."""
+
+    def __init__(self, simulator: Simulator, name: str, seed: int):
+        self.rng = random.Random(f"{name} {seed}")
+        self.remarks: list[str] = []  #: printed when the test fails
+        self.tables: list[Table] = []
+        self.clocked = 0  #: cycles of all runs
+        self.checked = 0  #: rows of all runs
+        self.inputs = 0  #: see `tb.testbench.Testbench`: no case goes through all of them
+        self.memory = Memory()  #: of the last run
+        self.lockstep: Lockstep | None = None  #: of the last run
+        self._machine = simulator.machine()
+
+    async def run(
+        self,
+        image: Image,
+        inputs: Inputs | None = None,
+        max_rows: int | None = None,
+        max_cycles: int = MAX_CYCLES,
+        at_self_branch: bool = True,
+    ) -> Rows:
+        """Run a program from the reset on, and hold all of it against the reference.
+
+        It ends with `max_rows`, or at an instruction that branches to itself. Failure if it does
+        not end in `max_cycles`; Mismatch; ImageError.
+        """
+        batches = self.batches(image, inputs, max_rows, max_cycles, at_self_branch)
+        return joined([rows async for rows in batches])
+
+    async def batches(
+        self,
+        image: Image,
+        inputs: Inputs | None = None,
+        max_rows: int | None = None,
+        max_cycles: int = MAX_CYCLES,
+        at_self_branch: bool = True,
+    ) -> AsyncIterator[Rows]:
+        """The same, for programs with so many rows that they should not all be kept."""
+        image = list(image)
+        given = rows_of_trace.inputs() if inputs is None else inputs
+        machine = self._machine
+        await machine.start(image, given)
+        self.memory, self.lockstep = machine.memory, Lockstep(image, given)
+        most = max_cycles if max_rows is None else max_rows  # a row takes a cycle or more
+        batch = FIRST_BATCH
+        while machine.rows < most and not machine.at_end:
+            before = machine.cycles
+            wanted = min(most, machine.rows + batch)
+            rows = await machine.run(Limits(wanted, max_cycles, at_self_branch))
+            self.clocked += machine.cycles - before
+            self.checked += len(rows)
+            self.lockstep.check(rows)
+            yield rows
+            if machine.rows < wanted and not machine.at_end:
+                raise Failure(self._no_end(rows, max_cycles))
+            batch = min(2 * batch, BATCH)
+        self.lockstep.check_memory(machine.memory)
+
+    def _no_end(self, rows: Rows, max_cycles: int) -> str:
+        what = f"the program has not ended after {max_cycles:,} cycles"
+        if not len(rows):
+            return f"{what}: no instruction has completed in the last of them"
+        return f"{what} and {self._machine.rows:,} rows: it is at {rows.row(-1).pc_after:#x}"
+
+    def expect(self, row: SimpleNamespace, **fields: int) -> None:
+        """Hold a row of the last run against values that the case states itself."""
+        found = [
+            Difference(name, getattr(row, name), int(value))
+            for name, value in fields.items()
+            if getattr(row, name) != int(value)
+        ]
+        if found:
+            raise Mismatch(row.rows, row.at, found, other="test")
+
+    def say(self, remarks: Iterable[str]) -> None:
+        """Explain: what is said is printed when the test fails."""
+        self.remarks += remarks
+
+    def table(self, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Something to print and keep in the report, whatever becomes of the test."""
+        self.tables.append(Table(title, list(header), [list(row) for row in rows]))
+
+    async def finish(self) -> Counts:
+        """The coverage. ValueError if nothing was compared."""
+        if not self.checked:
+            raise ValueError("the test compared nothing: no program was run")
+        return coverage.none()
