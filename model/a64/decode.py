@@ -23,6 +23,9 @@ LINK = 30  #: the register that holds the return address
 Operation = Callable[["State"], int | None]
 
 
+#: Bits of which most are fixed in every row: where a search for the row of a word begins.
+_GROUP = Field(21, 8)
+
 #: Decoded words that are kept: more than a program has.
 _KEPT = 1 << 17
 
@@ -119,6 +122,7 @@ class Decoder:
     def __init__(self, rows: Iterable[Row]) -> None:
         self.rows = tuple(rows)
         self._decoded: dict[int, Instruction] = {}
+        self._with_group: dict[int, tuple[Row, ...]] = {}
 
     def decode(self, word: int, address: int) -> Instruction:
         """The instruction of a 32-bit word. UndefinedWord, naming `address`, if there is none."""
@@ -130,7 +134,7 @@ class Decoder:
         return instruction
 
     def _decode(self, word: int, address: int) -> Instruction:
-        for candidate in self.rows:
+        for candidate in self._rows_with_group(_GROUP.get(word)):
             if candidate.matches(word):
                 break
         else:
@@ -146,6 +150,17 @@ class Decoder:
             ) from None
         written = _written(candidate.writes, fields)
         return Instruction(candidate.name, word, fields, execute, candidate.event, written)
+
+    def _rows_with_group(self, group: int) -> tuple[Row, ...]:
+        """The rows of which some word has these bits of the group."""
+        found = self._with_group.get(group)
+        if found is None:
+            bits = _GROUP.put(group)
+            found = tuple(
+                row for row in self.rows if not (row.value ^ bits) & row.mask & _GROUP.mask
+            )
+            self._with_group[group] = found
+        return found
 
 
 def _written(writes: tuple[str, ...], fields: dict[str, int]) -> Written:

@@ -41,9 +41,6 @@ class _Happening(NamedTuple):
     address: int = 0  #: the instruction after it, or the exception's return address
 
 
-_STEP_EXCEPTION = _Happening(Retire.SYNCHRONOUS)
-
-
 def branches_to_itself(row: Row) -> bool:
     """Whether a row is the end of a program: a completed instruction that comes next again."""
     return row.kind == Retire.INSTRUCTION and row.pc_after == row.pc
@@ -93,64 +90,31 @@ class Processor:
     def step(self, given: Inputs = QUIET) -> Row:
         """The next row: one instruction that completes, or one exception that is taken."""
         state = self.state
-        pc, el, d = state.pc, state.el, state.daif >> 3
-        ss, il, last = state.ss, state.il, self.last
+        el, d = state.el, state.daif >> 3
         view = View.of(state)
-        now = stepping.before(view, el, d, ss)
+        now = stepping.before(view, el, d, state.ss)
+        before = (state.pc, int(el), *now, self.last)
         state.access = None
         state.write_seen = given.write_seen
         state.pin_high = given.irq | given.fiq | given.serror
         state.sysregs["PMCCNTR_EL0"] = given.cycle_count
 
         happening = self._next(given, now)
-        event = happening.event
-        if happening.instruction is None or event in (Event.ISB, Event.ERET):
-            state.late.clear()  # a context synchronisation event
-        spsr = state.sysregs[f"SPSR_{el.name}"] if event == Event.ERET else 0
-        pending = now.state == StepState.ACTIVE_PENDING
-        outcome = stepping.outcome(
-            view,
-            View.of(state),
-            el,
-            d,
-            ss,
-            il,
-            last,
-            event,
-            happening.target,
-            stepping.spsr_bits(spsr),
-            state.daif >> 3,
-            # The choices, where there is something to choose.
-            given.async_first if pending else 0,
-            given.isv_choice if pending else 0,
-        )
-        entry = self._change_state(happening, outcome, spsr)
-        state.ss, state.il, self.last = outcome.ss, outcome.il, outcome.last
+        outcome = self._outcome(view, d, given, now, happening)
+        entry = self._change_state(happening, outcome)
         return Row._make(
             (
                 *given[:7],
                 _cycle_count(happening.instruction, given),
-                pc,
-                int(el),
-                *now,
-                last,
+                *before,
                 int(happening.kind),
                 happening.word,
-                int(event),
+                int(happening.event),
                 *entry,
                 *_registers(state, happening.instruction),
                 *_system_register(state, happening.instruction),
                 *_memory(state),
-                state.pc,
-                int(state.el),
-                state.spsel,
-                state.nzcv,
-                state.daif,
-                state.ss,
-                state.il,
-                outcome.state,
-                int(state.exclusive is not None),
-                state.event_register,
+                *_after(state, outcome),
             )
         )
 
@@ -159,7 +123,7 @@ class Processor:
         state = self.state
         interrupt = routing.interrupt(state, given.irq, given.fiq, given.serror)
         if now.state == StepState.ACTIVE_PENDING and not (interrupt and given.async_first):
-            return _STEP_EXCEPTION._replace(address=state.pc)
+            return _Happening(Retire.SYNCHRONOUS, address=state.pc)
         if interrupt:
             kind, target = interrupt
             record = ExceptionRecord(ExceptionClass.SERROR) if kind is Retire.SERROR else None
@@ -169,9 +133,7 @@ class Processor:
         except SynchronousException as error:
             return self._exception(error.record, 0)
         if state.il:
-            return _Happening(
-                Retire.SYNCHRONOUS, word=word, record=_ILLEGAL_STATE, address=state.pc
-            )
+            return self._exception(_ILLEGAL_STATE, word, Event.EXECUTE)
         return self._execute(word)
 
     def _execute(self, word: int) -> _Happening:
@@ -207,15 +169,45 @@ class Processor:
             address=state.pc if address is None else address,
         )
 
-    def _change_state(self, happening: _Happening, outcome: Outcome, spsr: int) -> Entry:
-        """pc and PSTATE after what happened, but for PSTATE.SS and PSTATE.IL."""
+    def _outcome(
+        self, view: View, d: int, given: Inputs, now: Before, happening: _Happening
+    ) -> Outcome:
+        """What software step makes of it; `view`, `d` and `now` are of before the instruction."""
         state = self.state
+        event = happening.event
+        if happening.instruction is None or event in (Event.ISB, Event.ERET):
+            state.late.clear()  # a context synchronisation event
+        spsr = _saved(state) if event is Event.ERET else 0
+        # The choices, where there is something to choose.
+        pending = now.state == StepState.ACTIVE_PENDING
+        choices = (given.async_first, given.isv_choice) if pending else (0, 0)
+        return stepping.outcome(
+            view,
+            View.of(state),
+            state.el,
+            d,
+            state.ss,
+            state.il,
+            self.last,
+            event,
+            happening.target,
+            stepping.spsr_bits(spsr),
+            state.daif >> 3,
+            *choices,
+        )
+
+    def _change_state(self, happening: _Happening, outcome: Outcome) -> Entry:
+        """Go on to the next pc and PSTATE, or take the exception."""
+        state = self.state
+        entry = NO_ENTRY
         if happening.instruction is None:
-            return self._take(happening, outcome)
-        state.pc = happening.address
-        if happening.event is Event.ERET:
-            SetPSTATEFromPSR(state, spsr, outcome)
-        return NO_ENTRY
+            entry = self._take(happening, outcome)
+        else:
+            state.pc = happening.address
+            if happening.event is Event.ERET:
+                SetPSTATEFromPSR(state, _saved(state), outcome)
+        state.ss, state.il, self.last = outcome.ss, outcome.il, outcome.last
+        return entry
 
     def _take(self, happening: _Happening, outcome: Outcome) -> Entry:
         state, record = self.state, happening.record
@@ -235,6 +227,11 @@ class Processor:
             vaddress,
             ipaddress,
         )
+
+
+def _saved(state: State) -> int:
+    """SPSR_ELx of the current EL."""
+    return state.sysregs[f"SPSR_{state.el.name}"]
 
 
 # Parts of a row
@@ -279,3 +276,19 @@ def _memory(state: State) -> tuple[int, int, int, int]:
         return 0, 0, 0, 0
     access, address, size, data = state.access
     return int(access), address, size.bit_length() - 1, data
+
+
+def _after(state: State, outcome: Outcome) -> tuple[int, ...]:
+    """pc_after to event_after."""
+    return (
+        state.pc,
+        int(state.el),
+        state.spsel,
+        state.nzcv,
+        state.daif,
+        state.ss,
+        state.il,
+        outcome.state,
+        int(state.exclusive is not None),
+        state.event_register,
+    )

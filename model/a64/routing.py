@@ -5,6 +5,7 @@ Source: DDI 0487 D1.10 to D1.14. The control registers are as the PE sees them: 
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from model.a64 import stepping
@@ -58,6 +59,14 @@ def breakpoint_target(state: State) -> EL:
 # Interrupts, which here includes SErrors
 
 
+#: Which, what of SCR_EL3 and of HCR_EL2 routes it, and PSTATE's mask of it; by priority.
+_PHYSICAL = (
+    (Retire.SERROR, SCR_EL3.EA, HCR_EL2.AMO, DAIF_A),
+    (Retire.FIQ, SCR_EL3.FIQ, HCR_EL2.FMO, DAIF_F),
+    (Retire.IRQ, SCR_EL3.IRQ, HCR_EL2.IMO, DAIF_I),
+)
+
+
 def _physical_target(state: State, to_el3: Field, to_el2: Field) -> EL:
     if to_el3.is_set(state.sysregs["SCR_EL3"]):
         return EL.EL3
@@ -86,16 +95,11 @@ def interrupt(state: State, irq: int, fiq: int, serror: int) -> tuple[Retire, EL
 
     Of several, the first of SError, FIQ, IRQ, virtual FIQ, virtual IRQ.
     """
-    pins = (
-        (serror, Retire.SERROR, SCR_EL3.EA, HCR_EL2.AMO, DAIF_A),
-        (fiq, Retire.FIQ, SCR_EL3.FIQ, HCR_EL2.FMO, DAIF_F),
-        (irq, Retire.IRQ, SCR_EL3.IRQ, HCR_EL2.IMO, DAIF_I),
-    )
-    for pin, kind, to_el3, to_el2, mask in pins:
-        if pin:
-            target = _physical_target(state, to_el3, to_el2)
-            if _taken(state, target, mask):
-                return kind, target
+    pins = (serror, fiq, irq)
+    for kind, to_el3, to_el2, mask in compress(_PHYSICAL, pins):
+        target = _physical_target(state, to_el3, to_el2)
+        if _taken(state, target, mask):
+            return kind, target
     if state.el > EL.EL1:
         return None
     vfiq, virq = virtual_pending(state)

@@ -43,6 +43,14 @@ Trap = Callable[[State], EL | None]
 # Access
 
 
+def unchecked_from(name: str, write: bool) -> int:
+    """The EL from which upwards `check_access` has nothing to say: 4 if there is none."""
+    if name == "SP_EL0":
+        return len(EL)
+    is_trapped = name in (WRITE_TRAPS if write else READ_TRAPS)
+    return max(_lowest_el(name, write), EL.EL2 if is_trapped else EL.EL0)
+
+
 def check_access(state: State, name: str, iss: int) -> None:
     """Before an MRS or MSR (register), whose ISS of EC 0x18 is `iss`: Undefined or Trapped."""
     write = not iss & SystemISS.READ.mask
@@ -133,21 +141,24 @@ def system_iss(register: SysReg, Rt: int, read: bool) -> int:
 # What is behind the names
 
 
-def read(state: State, name: str) -> int:
-    """What MRS gives, 64 bits; `name` is not write-only."""
-    stored = state.sysregs.get(name)
-    return _READ[name](state) if stored is None else stored
+Read = Callable[[State], int]
+Write = Callable[[State, int], None]
 
 
-def write(state: State, name: str, value: int) -> None:
-    """What MSR does; `name` is not read-only."""
-    special = _WRITE.get(name)
-    if special:
-        special(state, value)
-    elif name in _LATE:
-        _write_late(state, name, value)
-    else:
+def reader(name: str) -> Read:
+    """What gives the 64 bits that MRS reads; `name` is not write-only."""
+    return _READ.get(name) or (lambda state: state.sysregs[name])
+
+
+def writer(name: str) -> Write:
+    """What MSR does with 64 bits; `name` is not read-only."""
+    if name in _LATE:
+        return lambda state, value: _write_late(state, name, value)
+
+    def store(state: State, value: int) -> None:
         state.sysregs[name] = value
+
+    return _WRITE.get(name, store)
 
 
 def _write_late(state: State, name: str, value: int) -> None:
@@ -175,7 +186,7 @@ def _write_spsel(state: State, value: int) -> None:
     state.select_sp(state.el, value & 1)
 
 
-def _stack_pointer(el: EL) -> tuple[Callable[[State], int], Callable[[State, int], None]]:
+def _stack_pointer(el: EL) -> tuple[Read, Write]:
     """SP_ELx where it is not the one in use."""
 
     def write_sp(state: State, value: int) -> None:
@@ -186,14 +197,14 @@ def _stack_pointer(el: EL) -> tuple[Callable[[State], int], Callable[[State, int
 
 _STACK_POINTERS = {f"SP_{el.name}": _stack_pointer(el) for el in (EL.EL0, EL.EL1, EL.EL2)}
 
-_READ: dict[str, Callable[[State], int]] = {
+_READ: dict[str, Read] = {
     "NZCV": lambda state: state.nzcv << _NZCV_LSB,
     "DAIF": lambda state: state.daif << _DAIF_LSB,
     "SPSel": lambda state: state.spsel,
     "CurrentEL": lambda state: state.el << 2,
     **{name: read_sp for name, (read_sp, _) in _STACK_POINTERS.items()},
 }
-_WRITE: dict[str, Callable[[State, int], None]] = {
+_WRITE: dict[str, Write] = {
     "OSLAR_EL1": _write_oslar,
     "NZCV": _write_nzcv,
     "DAIF": _write_daif,

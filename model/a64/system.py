@@ -44,11 +44,13 @@ def mrs(Rt: int, **encoding: int) -> Operation:
     if name in sysregs.WRITE_ONLY:
         raise Reserved(f"{name} is write-only")
     iss = sysregs.system_iss(sysreg_of(encoding), Rt, read=True)
+    read, unchecked_from = sysregs.reader(name), sysregs.unchecked_from(name, write=False)
     t = write_slot(Rt)
 
     def execute(state: State) -> None:
-        sysregs.check_access(state, name, iss)
-        state.x[t] = sysregs.read(state, name)
+        if state.el < unchecked_from:
+            sysregs.check_access(state, name, iss)
+        state.x[t] = read(state)
 
     return execute
 
@@ -59,11 +61,13 @@ def msr_register(Rt: int, **encoding: int) -> Operation:
     if name in sysregs.READ_ONLY:
         raise Reserved(f"{name} is read-only")
     iss = sysregs.system_iss(sysreg_of(encoding), Rt, read=False)
+    write, unchecked_from = sysregs.writer(name), sysregs.unchecked_from(name, write=True)
     t = read_slot(Rt)
 
     def execute(state: State) -> None:
-        sysregs.check_access(state, name, iss)
-        sysregs.write(state, name, state.x[t])
+        if state.el < unchecked_from:
+            sysregs.check_access(state, name, iss)
+        write(state, state.x[t])
 
     return execute
 
