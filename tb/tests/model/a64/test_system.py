@@ -5,6 +5,7 @@ from model.a64.exceptions import Trapped, Undefined
 from model.a64.interpreter import fetch, step
 from model.a64.state import MASK64, State
 from model.arch import EL, OSLSR_EL1, SCR_EL3, SYSREGS, Event, SCTLR_ELx
+from tb.tests.model.a64.pe import mrs, msr
 
 
 def executed(word: int, **fields) -> State:
@@ -13,16 +14,6 @@ def executed(word: int, **fields) -> State:
     state.memory.map(0x1000, word.to_bytes(4, "little"))
     step(state)
     return state
-
-
-def mrs(name: str, register: int) -> int:
-    return msr(name, register) | 1 << 21
-
-
-def msr(name: str, register: int) -> int:
-    r = SYSREGS[name]
-    encoding = r.op0 << 19 | r.op1 << 16 | r.crn << 12 | r.crm << 8 | r.op2 << 5
-    return 0xD500_0000 | encoding | register
 
 
 NEVER = None
