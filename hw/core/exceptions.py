@@ -9,6 +9,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.core.memory import AbortSyndrome
 from hw.core.pstate import CorePSTATE
 from hw.registers import HCR_EL2, SCR_EL3, layout
 from hw.routing import DebugControls, IllegalStateTarget
@@ -126,12 +127,7 @@ DataFault = wiring.Signature(
     {
         "address": Out(64),  # of the first byte that faults; of the access, if it is not aligned
         "write": Out(1),
-        "isv": Out(1),  # a stage 2 abort describes the access, by the next five
-        "size": Out(2),  # log2 of the bytes
-        "sign_extends": Out(1),
-        "register": Out(5),
-        "sf": Out(1),  # the register has 64 bits
-        "ordered": Out(1),  # acquire or release
+        "syndrome": Out(AbortSyndrome),  # of a stage 2 abort
     }
 )
 
@@ -280,14 +276,14 @@ class Syndrome(wiring.Component):
         ]
         with m.If(self.cause == Cause.DATA_ABORT):
             m.d.comb += [esr.FSC.eq(self._fault_status()), self.sets_hpfar.eq(self.stage_2)]
-            with m.If(self.stage_2 & fault.isv):
+            with m.If(self.stage_2):
                 m.d.comb += [
-                    esr.ISV.eq(1),
-                    esr.SAS.eq(fault.size),
-                    esr.SSE.eq(fault.sign_extends),
-                    esr.SRT.eq(fault.register),
-                    esr.SF.eq(fault.sf),
-                    esr.AR.eq(fault.ordered),
+                    esr.ISV.eq(fault.syndrome.isv),
+                    esr.SAS.eq(fault.syndrome.sas),
+                    esr.SSE.eq(fault.syndrome.sse),
+                    esr.SRT.eq(fault.syndrome.srt),
+                    esr.SF.eq(fault.syndrome.sf),
+                    esr.AR.eq(fault.syndrome.ar),
                 ]
 
     def _system_trap(self, m):

@@ -75,3 +75,13 @@ CoreTrace = wiring.Signature(
         "event_after": Out(1),  # event register
     }
 )
+
+#: The part of the row that the control side knows.
+CONTROL_FIELDS = (
+    *("el", "eld", "enabled", "state", "last", "kind", "event"),
+    *("target_el", "esr", "elr", "spsr", "far", "hpfar", "sets_esr", "sets_far", "sets_hpfar"),
+    *("cycle_count", "sys_en", "sys_reg", "sys_value"),
+    *("el_after", "sp_after", "nzcv_after", "daif_after", "ss_after", "il_after", "state_after"),
+    "event_after",
+)
+ControlTrace = wiring.Signature({name: CoreTrace.members[name] for name in CONTROL_FIELDS})
