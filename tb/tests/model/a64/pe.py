@@ -1,6 +1,7 @@
 """A reference PE somewhere in a program, and the words of its instructions."""
 
 import struct
+from typing import Any
 
 from model.a64.processor import Processor
 from model.a64.trace import Inputs, Row
@@ -91,7 +92,7 @@ def pe_at(
     return pe
 
 
-def step(el: int, word: int, given: Inputs | None = None, **there: int) -> Row:
+def step(el: int, word: int, given: Inputs | None = None, **there: Any) -> Row:
     """The row of one word: see `pe_at`."""
     return pe_at(el, word, **there).step(given or Inputs())
 

@@ -1,5 +1,7 @@
 """Faults of the reference PE: alignment, aborts, fetches, and Illegal Execution state."""
 
+from typing import Any
+
 import pytest
 
 from model.a64.decode import Row as InstructionRow
@@ -262,7 +264,7 @@ def test_a_prefetch_never_faults(word):
 
 # What a stage 2 abort says of the instruction: SAS, SSE, SF and AR, or nothing
 
-SINGLE = {
+SINGLE: dict[str, tuple[Any, ...]] = {
     "STRB": (0, 0, 0, 0),
     "LDRB": (0, 0, 0, 0),
     "LDRSB": (0, 1, "X", 0),
@@ -288,7 +290,7 @@ _FIXED = {"Rn": 1, "Rt": 5, "Rt2": 6, "Rs": 7, "Rm": 2, "option": 0b011, "S": 0}
 
 def variants(row: InstructionRow):
     """The fields of each width and size that the row has."""
-    choices = [{}]
+    choices: list[dict[str, int]] = [{}]
     for name in row.fields.keys() & {"sz", "sf", "narrow"}:
         choices = [{**choice, name: bit} for choice in choices for bit in (0, 1)]
     if "size" in row.fields:
