@@ -261,28 +261,40 @@ class Decoder(wiring.Component):
             op.crm.eq(word.crm),
             op.bit.eq(Cat(word.b40, word.b5)),
         ]
-        made = _Maker(m, op, found, reserved)
-        with m.Switch(self.word):
-            _immediates(made, word, masks)
-            _registers(made, word)
-            _multiplies(made, word)
-            _branches(made, word)
-            _system(made, word)
-            _loads_stores(made, word)
+        made = _Maker(op, found, reserved)
+        _immediates(made, word, masks)
+        _registers(made, word)
+        _multiplies(made, word)
+        _branches(made, word)
+        _system(made, word)
+        _loads_stores(made, word)
+        # By the part of the encoding space first, bits 28:25: Yosys takes a switch apart in a time
+        # that grows out of hand with the patterns in it.
+        with m.Switch(self.word[25:29]):
+            for part, rows in made.parts.items():
+                with m.Case(part), m.Switch(self.word):
+                    for bits, values in rows:
+                        with m.Case(bits):
+                            m.d.comb += values
         return m
 
 
 class _Maker:
-    """Adds encodings to a decoder: one `m.Case` each."""
+    """Collects the encodings of a decoder."""
 
-    def __init__(self, m: Module, op: Any, found: Signal, reserved: Signal):
-        self.m, self.op, self.found, self.reserved = m, op, found, reserved
+    def __init__(self, op: Any, found: Signal, reserved: Signal):
+        self.op, self.found, self.reserved = op, found, reserved
+        #: bits 28:25 of a word to the encodings there: (pattern, assignments)
+        self.parts: dict[str, list[tuple[str, list[Any]]]] = {}
 
     def row(self, diagram: str, group: Group, reserved: Any = 0, **fields: Any) -> None:
         """What a word of an encoding is: its group, when it is reserved, and other fields."""
-        with self.m.Case(pattern(diagram)):
-            values = [getattr(self.op, name).eq(value) for name, value in fields.items()]
-            self.m.d.comb += [self.found.eq(group), self.reserved.eq(reserved), *values]
+        bits = pattern(diagram)
+        values = [getattr(self.op, name).eq(value) for name, value in fields.items()]
+        values += [self.found.eq(group), self.reserved.eq(reserved)]
+        # B and BL leave one of the part's bits open.
+        for part in sorted({bits[3:7].replace("-", bit) for bit in "01"}):
+            self.parts.setdefault(part, []).append((bits, values))
 
 
 def _immediates(made: _Maker, word: Any, masks: BitMasks) -> None:
