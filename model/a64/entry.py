@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from model.a64.exceptions import MASK64, ExceptionRecord
-from model.a64.state import State
+from model.a64.exceptions import ExceptionRecord
+from model.a64.state import MASK64, State
 from model.a64.stepping import Outcome
 from model.arch import EL, HPFAR_EL2, ESR_ELx, ExceptionClass, Retire, SPSR_ELx, VBAR_ELx
 

@@ -14,8 +14,6 @@ from model.arch import EL, AbortISS, ExceptionClass, FaultStatus
 if TYPE_CHECKING:
     from model.a64.state import State
 
-MASK64 = (1 << 64) - 1
-
 
 class ExceptionRecord(NamedTuple):
     """What is known of an exception before it is taken (manual J1, ExceptionRecord)."""

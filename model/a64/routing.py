@@ -19,6 +19,10 @@ DAIF_A = 0b0100
 DAIF_I = 0b0010
 DAIF_F = 0b0001
 
+_TGE = HCR_EL2.TGE.mask
+_VFIQ = HCR_EL2.VF.mask | HCR_EL2.FMO.mask
+_VIRQ = HCR_EL2.VI.mask | HCR_EL2.IMO.mask
+
 
 def EL2Enabled(state: State) -> bool:
     """EL2 can be used below EL3."""
@@ -34,7 +38,7 @@ def default_target(state: State) -> EL:
     """Of a synchronous exception that nothing routes elsewhere: the current EL, or above EL0."""
     if state.el != EL.EL0:
         return state.el
-    to_el2 = EL2Enabled(state) and HCR_EL2.TGE.is_set(state.seen("HCR_EL2"))
+    to_el2 = EL2Enabled(state) and bool(state.seen("HCR_EL2") & _TGE)
     return EL.EL2 if to_el2 else EL.EL1
 
 
@@ -51,7 +55,7 @@ def stage_2(state: State) -> bool:
 def breakpoint_target(state: State) -> EL:
     """Of a BRK."""
     route_to_el2 = below_el2(state) and (
-        HCR_EL2.TGE.is_set(state.seen("HCR_EL2")) or MDCR_EL2.TDE.is_set(state.seen("MDCR_EL2"))
+        state.seen("HCR_EL2") & _TGE or MDCR_EL2.TDE.is_set(state.seen("MDCR_EL2"))
     )
     return EL.EL2 if route_to_el2 else default_target(state)
 
@@ -70,7 +74,7 @@ _PHYSICAL = (
 def _physical_target(state: State, to_el3: Field, to_el2: Field) -> EL:
     if to_el3.is_set(state.sysregs["SCR_EL3"]):
         return EL.EL3
-    routed = to_el2.mask | HCR_EL2.TGE.mask
+    routed = to_el2.mask | _TGE
     return EL.EL2 if EL2Enabled(state) and state.seen("HCR_EL2") & routed else EL.EL1
 
 
@@ -84,10 +88,10 @@ def _taken(state: State, target: EL, mask: int) -> bool:
 def virtual_pending(state: State) -> tuple[bool, bool]:
     """Whether a virtual FIQ and a virtual IRQ are pending, for EL1 and EL0."""
     hcr = state.seen("HCR_EL2")
-    usable = EL2Enabled(state) and not hcr & HCR_EL2.TGE.mask
-    fiq = HCR_EL2.VF.mask | HCR_EL2.FMO.mask
-    irq = HCR_EL2.VI.mask | HCR_EL2.IMO.mask
-    return usable and hcr & fiq == fiq, usable and hcr & irq == irq
+    fiq, irq = hcr & _VFIQ == _VFIQ, hcr & _VIRQ == _VIRQ
+    if not (fiq or irq) or hcr & _TGE or not EL2Enabled(state):
+        return False, False
+    return fiq, irq
 
 
 def interrupt(state: State, irq: int, fiq: int, serror: int) -> tuple[Retire, EL] | None:

@@ -162,11 +162,12 @@ def outcome(
     )
     after = _controls(view_after)
     effect = machine.take(pe, given, after)
-    illegal, _ = rules.IllegalExceptionReturn(after, pe.el, given.spsr)
+    returns = event == Event.ERET
+    illegal = returns and bool(rules.IllegalExceptionReturn(after, pe.el, given.spsr)[0])
     return Outcome(
         step_exception=bool(effect.step_exception),
         illegal_state=bool(effect.illegal_state),
-        illegal_return=event == Event.ERET and bool(illegal),
+        illegal_return=illegal,
         el=EL(int(effect.el_after)),
         d=int(effect.d_after),
         ss=int(effect.ss_after),
@@ -178,6 +179,7 @@ def outcome(
     )
 
 
+@lru_cache(_KEPT)
 def _controls(view: View) -> Controls:
     return _pe(view, view, EL.EL3, 0, 0, 0, Last.NOTHING).controls()
 
