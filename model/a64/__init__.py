@@ -1,4 +1,4 @@
-"""The reference interpreter for A64 machine code, on plain Python ints."""
+"""The reference interpreter for A64 machine code, and the reference PE, on plain Python ints."""
 
 
 class A64Error(Exception):

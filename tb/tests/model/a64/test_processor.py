@@ -302,6 +302,14 @@ def test_the_monitor_is_marked_until_a_store_exclusive_or_clrex():
     assert [pe.step().exclusive_after for _ in range(6)] == [1, 1, 1, 0, 1, 0]
 
 
+def test_a_store_exclusive_that_passes_stores_and_says_0():
+    pe = pe_at(1, LDXR_X0_X1, STXR, x={1: DATA, 2: 0x22, 3: 7})
+    pe.step()
+    row = pe.step()
+    assert has(row, x0_en=1, x0_reg=3, x0_value=0, mem=Access.STORE, mem_size=3, mem_data=0x22)
+    assert has(row, mem_address=DATA, event=Event.EXECUTE)
+
+
 def test_an_eret_clears_the_monitor_and_sets_the_event_register():
     for spsr in (0b0101, 0b1111):  # the second is no mode: an illegal return
         pe = pe_at(1, LDXR_X0_X1, ERET, x={1: DATA}, SPSR_EL1=spsr, ELR_EL1=CODE)

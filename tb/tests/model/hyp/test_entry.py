@@ -108,6 +108,10 @@ def test_entry_is_at_el2_with_the_vcpu_in_x0(rng):
         (0xD280_0000, "x0"),  # movz x0, #0
         (SUB_SP, "sp"),
         (MSR_ELR, "ELR_EL2"),
+        (0xD518_4100, "SP_EL0"),  # msr sp_el0, x0
+        (0xD51C_4100, "SP_EL1"),  # msr sp_el1, x0
+        (0xD51B_D040, "TPIDR_EL0"),  # msr tpidr_el0, x0
+        (0xD51B_9D00, "PMCCNTR_EL0"),  # msr pmccntr_el0, x0
         (DAIFSET, "daif"),
         (STR_X0, f"vcpu+{GUEST_DEBUG + 3:#x}"),  # x0 is 0x48000000
     ],

@@ -55,6 +55,8 @@ def test_a_bit_without_a_name_is_told_by_its_number():
     [
         (0x9100_04A5, "x5", "ADD (immediate)"),
         (0xD51C_4020, "ELR_EL2", "MSR (register)"),
+        (0xD51C_4100, "SP_EL1", "MSR (register)"),
+        (0xD51B_D040, "TPIDR_EL0", "MSR (register)"),
         (0xD100_43FF, "sp", "SUB (immediate)"),
         (0xD503_48DF, "daif", "MSR DAIFSet"),
     ],
