@@ -1,5 +1,8 @@
 """The rows of the retire trace, typed again."""
 
+from amaranth.hdl import Shape
+
+from hw.core.trace import CoreTrace
 from model.a64.processor import Processor
 from model.a64.trace import WIDTHS, Inputs, Row
 from tb.tests.model.a64.pe import pe_at
@@ -21,6 +24,12 @@ def test_fields_and_widths_in_their_order():
     expected = [tuple(field.split()) for field in FIELDS.replace("\n", " ").split(",")]
     assert [(name, str(width)) for name, width in WIDTHS.items()] == expected
     assert tuple(WIDTHS) == Row._fields
+
+
+def test_the_core_retires_the_same_fields():
+    members = CoreTrace.members
+    hardware = {name: Shape.cast(members[name].shape).width for name in members if name != "valid"}
+    assert list(hardware.items()) == list(WIDTHS.items())
 
 
 def test_the_inputs_are_the_first_fields_of_a_row():
