@@ -289,7 +289,7 @@ class Core(wiring.Component):
             trace.pc_after.eq(control.next_pc),
             trace.exclusive_after.eq(monitor.mark | (monitor.marked & ~monitor.clear)),
         ]
-        for name in Inputs.__annotations__:
+        for name, _ in data.Layout.cast(Inputs):
             m.d.comb += getattr(trace, name).eq(getattr(control.inputs, name))
         for name in CONTROL_FIELDS:
             m.d.comb += getattr(trace, name).eq(getattr(control.trace, name))
