@@ -18,6 +18,7 @@ _DECODER = Decoder(ROWS)
 _SYSREG_NAMES = {register: name for name, register in SYSREGS.items()}
 
 MASK64 = (1 << 64) - 1
+UNDEFINED = "UNDEFINED"  #: in a listing: a word that no row decodes
 WORD_BYTES = 4
 
 #: Immediates of branches and literals, in words: name to width.
@@ -189,7 +190,7 @@ def text(instruction_word: int, address: int) -> str:
     try:
         instruction = _DECODER.decode(instruction_word, address)
     except UndefinedWord:
-        return "UNDEFINED"
+        return UNDEFINED
     return " ".join([instruction.name, *_fields(instruction, address)])
 
 
