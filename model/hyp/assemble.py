@@ -115,12 +115,12 @@ def _object(path: Path, assembler: Assembler) -> bytes:
             check=False,
         )
         if result.returncode:
-            raise SequenceError(_first_error(result.stderr, path))
+            raise SequenceError(first_error(result.stderr, path))
         return output.read_bytes()
 
 
-def _first_error(stderr: str, path: Path) -> str:
-    """The first error of an assembler's output, as `file:line: message`."""
+def first_error(stderr: str, path: Path) -> str:
+    """The first error of an assembler's or compiler's output, as `file:line: message`."""
     for line in stderr.splitlines():
         if found := re.match(r"(.+?:\d+)(?::\d+)?: (?:fatal )?error: (.*)", line, re.IGNORECASE):
             return f"{found[1]}: {found[2]}"

@@ -1,0 +1,184 @@
+// The loop at EL2: run the guest, count its steps, run it again, until it makes a hypercall.
+//
+// SEQUENCE is the guest debugging code at guest entry, "v1.S", "bic.S" or "callout.S"; with the last
+// one CALLOUT is defined, and C prepares the saved state. The loader patches vcpu_guest_debug and
+// vcpu_mdcr_el2, and hypervisor_hcr where stage 2 is not this project's.
+#include "layout.h"
+#include "vectors.h"
+
+	.macro	push, a, b
+	stp	\a, \b, [sp, #-16]!
+	.endm
+
+	.macro	pop, a, b
+	ldp	\a, \b, [sp], #16
+	.endm
+
+	.section .text.start, "ax"
+	.globl	_start
+_start:
+	adr	x0, el2_table
+	msr	vbar_el2, x0
+	ldr	x0, =HYPERVISOR_STACK
+	mov	sp, x0
+	ldr	x0, hypervisor_hcr
+	msr	hcr_el2, x0
+	isb
+
+// The host's side: the vcpu is about to run.
+	.globl	guest_enter
+guest_enter:
+	adr	x0, vcpu
+#ifdef CALLOUT
+	bl	kvm_setup_guest_debug
+	adr	x0, vcpu
+#endif
+
+// The world switch.
+	.globl	world_switch
+world_switch:
+	ldp	x1, x2, [x0, #VCPU_MDSCR]
+	msr	mdscr_el1, x1
+	msr	mdcr_el2, x2
+	ldp	x1, x2, [x0, #VCPU_SPSR]
+	msr	spsr_el2, x1
+	msr	elr_el2, x2
+	ldp	x1, x2, [x0, #VCPU_SP_EL0]
+	msr	sp_el0, x1
+	msr	sp_el1, x2
+
+	ldp	x1, x2, [x0, #VCPU_X]
+	push	x1, x2
+	ldp	x1, x2, [x0, #VCPU_X + 8 * 2]
+	push	x1, x2
+	ldp	x4, x5, [x0, #VCPU_X + 8 * 4]
+	ldp	x6, x7, [x0, #VCPU_X + 8 * 6]
+	ldp	x8, x9, [x0, #VCPU_X + 8 * 8]
+	ldp	x10, x11, [x0, #VCPU_X + 8 * 10]
+	ldp	x12, x13, [x0, #VCPU_X + 8 * 12]
+	ldp	x14, x15, [x0, #VCPU_X + 8 * 14]
+	ldp	x16, x17, [x0, #VCPU_X + 8 * 16]
+	ldp	x18, x19, [x0, #VCPU_X + 8 * 18]
+	ldp	x20, x21, [x0, #VCPU_X + 8 * 20]
+	ldp	x22, x23, [x0, #VCPU_X + 8 * 22]
+	ldp	x24, x25, [x0, #VCPU_X + 8 * 24]
+	ldp	x26, x27, [x0, #VCPU_X + 8 * 26]
+	ldp	x28, x29, [x0, #VCPU_X + 8 * 28]
+	ldr	x30, [x0, #VCPU_X + 8 * 30]
+
+	.globl	sequence, sequence_end
+sequence:
+#include SEQUENCE
+sequence_end:
+	pop	x2, x3
+	pop	x0, x1
+	.globl	guest_eret
+guest_eret:
+	eret
+
+// An exception from the guest: save all that it has, then see what it was.
+	.globl	guest_exit
+guest_exit:
+	push	x0, x1
+	push	x2, x3
+	adr	x0, vcpu
+	stp	x4, x5, [x0, #VCPU_X + 8 * 4]
+	stp	x6, x7, [x0, #VCPU_X + 8 * 6]
+	stp	x8, x9, [x0, #VCPU_X + 8 * 8]
+	stp	x10, x11, [x0, #VCPU_X + 8 * 10]
+	stp	x12, x13, [x0, #VCPU_X + 8 * 12]
+	stp	x14, x15, [x0, #VCPU_X + 8 * 14]
+	stp	x16, x17, [x0, #VCPU_X + 8 * 16]
+	stp	x18, x19, [x0, #VCPU_X + 8 * 18]
+	stp	x20, x21, [x0, #VCPU_X + 8 * 20]
+	stp	x22, x23, [x0, #VCPU_X + 8 * 22]
+	stp	x24, x25, [x0, #VCPU_X + 8 * 24]
+	stp	x26, x27, [x0, #VCPU_X + 8 * 26]
+	stp	x28, x29, [x0, #VCPU_X + 8 * 28]
+	str	x30, [x0, #VCPU_X + 8 * 30]
+	pop	x1, x2
+	stp	x1, x2, [x0, #VCPU_X + 8 * 2]
+	pop	x1, x2
+	stp	x1, x2, [x0, #VCPU_X]
+
+	mrs	x1, spsr_el2
+	mrs	x2, elr_el2
+	stp	x1, x2, [x0, #VCPU_SPSR]
+	mrs	x1, mdscr_el1
+	str	x1, [x0, #VCPU_MDSCR]
+	mrs	x1, sp_el0
+	mrs	x2, sp_el1
+	stp	x1, x2, [x0, #VCPU_SP_EL0]
+	mrs	x1, esr_el2
+	str	x1, [x0, #VCPU_ESR]
+
+	lsr	x2, x1, #ESR_EC_SHIFT
+	cmp	x2, #EC_SOFTSTEP_LOWER
+	b.ne	1f
+	ldr	x2, [x0, #VCPU_STEPS]
+	add	x2, x2, #1
+	str	x2, [x0, #VCPU_STEPS]
+	b	guest_enter
+1:
+	cmp	x2, #EC_HVC64
+	b.ne	failed_with_esr
+
+// The guest has called: it is done.
+	.globl	done
+done:
+	b	.
+
+// Anything else parks at failed, with ESR_EL2 in x0.
+unexpected:
+	mrs	x1, esr_el2
+failed_with_esr:
+	mov	x0, x1
+	.globl	failed
+failed:
+	b	.
+
+	.ltorg
+	.balign	8
+	.globl	hypervisor_hcr
+hypervisor_hcr:
+	.quad	(HCR_RW | HCR_VM) & 0xffffffff
+
+	.balign	16
+	.globl	vcpu, vcpu_spsr, vcpu_elr, vcpu_mdscr_el1, vcpu_mdcr_el2, vcpu_sp_el0, vcpu_sp_el1
+	.globl	vcpu_esr, steps, vcpu_guest_debug, vcpu_x
+vcpu:
+vcpu_spsr:
+	.quad	SPSR_EL1h | SPSR_D | SPSR_AIF
+vcpu_elr:
+	.quad	GUEST_BASE
+vcpu_mdscr_el1:
+	.quad	0
+vcpu_mdcr_el2:
+	.quad	0
+vcpu_sp_el0:
+	.quad	0
+vcpu_sp_el1:
+	.quad	0
+vcpu_esr:
+	.quad	0
+steps:
+	.quad	0
+	.org	vcpu + GUEST_DEBUG
+vcpu_guest_debug:
+	.quad	0
+	.org	vcpu + VCPU_X
+vcpu_x:
+	.fill	31, 8, 0
+
+	.balign	0x800, 0
+el2_table:
+	.rept	8	// from EL2 itself
+	b	unexpected
+	.balign	0x80, 0
+	.endr
+	b	guest_exit	// synchronous, from a lower EL
+	.balign	0x80, 0
+	.rept	7
+	b	unexpected
+	.balign	0x80, 0
+	.endr
