@@ -1,12 +1,13 @@
 """The segments and symbols of an ELF executable."""
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
+from elftools.elf.enums import ENUM_D_TAG
 from elftools.elf.sections import SymbolTableSection
 from elftools.elf.segments import Segment
 
@@ -17,13 +18,18 @@ from model.programs.layout import GUEST_BASE
 
 _PAGE = 0xFFFF  #: the largest there is, less 1
 _END = RAM_BASE + RAM_SIZE
-_LINK = f"link it with -static -no-pie -Wl,-Ttext={GUEST_BASE:#x}"
+_LINK = f"link it with -static -no-pie -Wl,-Ttext-segment={GUEST_BASE:#x}"
 
 #: Dynamic tags whose value is the bytes of relocations.
-_RELOCATION_SIZES = ("DT_RELASZ", "DT_RELSZ", "DT_PLTRELSZ", "DT_RELRSZ")
+_RELOCATION_SIZES = {
+    ENUM_D_TAG[name] for name in ("DT_RELASZ", "DT_RELSZ", "DT_PLTRELSZ", "DT_RELRSZ")
+}
 
 #: What pyelftools lets through from a file that is damaged.
-_DAMAGED = (ELFError, ArithmeticError, LookupError, ValueError, TypeError, AttributeError)
+_DAMAGED = (
+    *(ELFError, OSError, ArithmeticError, LookupError, ValueError),
+    *(TypeError, AttributeError, AssertionError),
+)
 
 
 class _Load(NamedTuple):
@@ -44,7 +50,7 @@ def load_executable(path: Path, lowest: int = GUEST_BASE) -> Image:
     try:
         with path.open("rb") as file:
             return _load(file, str(path), lowest)
-    except OSError as error:
+    except OSError as error:  # a damaged file's are caught where it is parsed
         raise ProgramError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
@@ -93,8 +99,9 @@ def _loads(elf: ELFFile, name: str) -> Iterator[_Load]:
 
 
 def _check_no_relocations(segment: Segment, name: str) -> None:
-    assert isinstance(segment, DynamicSegment)
-    if any(tag.entry.d_val for tag in segment.iter_tags() if tag.entry.d_tag in _RELOCATION_SIZES):
+    data = segment.data()
+    tags = struct.iter_unpack("<QQ", data[: len(data) // 16 * 16])
+    if any(value for tag, value in tags if tag in _RELOCATION_SIZES):
         raise ProgramError(f"{name}: has relocations, which nothing here resolves: {_LINK}")
 
 

@@ -1,0 +1,98 @@
+"""The committed words are those of the sources; and what the build says when it cannot run."""
+
+import dataclasses
+import shutil
+
+import pytest
+
+from model.programs import ProgramError, build
+from model.programs.build import PROGRAMS, Program, find_compiler, recorded_version, version
+from model.programs.layout import GUEST_BASE
+from model.programs.load import DIRECTORY
+
+
+@pytest.fixture
+def compiler():
+    """The installed cross compiler; the test is skipped if there is none."""
+    try:
+        return find_compiler()
+    except ProgramError as error:
+        pytest.skip(f"not run: {error}")
+
+
+@pytest.fixture
+def recorded(compiler):
+    """The same, if it is the one that the words are from."""
+    text = (DIRECTORY / "boot.words").read_text()
+    if recorded_version(text) != version(compiler):
+        pytest.skip(f"not run: the words are from {recorded_version(text)}")
+    return compiler
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """The build works on a copy of model/programs: its directory."""
+    directory = tmp_path / "programs"
+    shutil.copytree(DIRECTORY, directory)
+    monkeypatch.setattr(build, "DIRECTORY", directory)
+    return directory
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=[program.name for program in PROGRAMS])
+def test_words_match_sources(program, recorded):
+    assert (DIRECTORY / f"{program.name}.words").read_text() == build.build(program, recorded)
+
+
+def test_check_tells_what_differs(recorded, copied, capsys):
+    assert build.main(["--check"]) == 0
+    (copied / "fibonacci.c").write_text((copied / "fibonacci.c").read_text().replace("= 7", "= 8"))
+    before = (copied / "fibonacci.words").read_text()
+    assert build.main(["--check"]) == 1
+    assert capsys.readouterr().out == "fibonacci.words: differs from its sources\n"
+    assert (copied / "fibonacci.words").read_text() == before
+    assert build.main([]) == 0
+    assert capsys.readouterr().out == "fibonacci.words: rewritten\n"
+    assert build.main(["--check"]) == 0
+
+
+def test_check_without_the_words_differs(recorded, copied, capsys):
+    (copied / "boot.words").unlink()
+    assert build.main(["--check"]) == 1
+    assert capsys.readouterr().out == "boot.words: differs from its sources\n"
+
+
+def test_check_by_another_compiler_cannot_run(compiler, copied, capsys):
+    path = copied / "sort.words"
+    path.write_text(path.read_text().replace("compiler: ", "compiler: other-"))
+    assert build.main(["--check"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("sort.words is from other-")
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["--check"]])
+def test_without_a_compiler_it_cannot_run(arguments, monkeypatch, capsys):
+    monkeypatch.setattr(build, "find_assemblers", list)
+    assert build.main(arguments) == 2
+    assert capsys.readouterr().err == build.NO_COMPILER + "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("int run(void) { return x; }\n", r"broken\.c:1: 'x' undeclared"),
+        ("int f(void);\nint run(void) { return f(); }\n", "against undefined symbol `f'"),
+    ],
+)
+def test_a_program_that_cannot_be_built_is_told_in_a_line(text, message, compiler, copied):
+    (copied / "broken.c").write_text(text)
+    program = Program("broken", ("start.S", "broken.c"), GUEST_BASE)
+    with pytest.raises(ProgramError, match=message) as error:
+        build.build(program, compiler)
+    assert "\n" not in str(error.value)
+
+
+def test_an_image_that_is_linked_elsewhere_is_refused(compiler):
+    elsewhere = dataclasses.replace(PROGRAMS[0], origin=0x9000_0000)
+    with pytest.raises(ProgramError, match="are outside RAM for programs"):
+        build.build(elsewhere, compiler)
