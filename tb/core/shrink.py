@@ -7,7 +7,7 @@ fewer, then one by one, as long as it still fails. Layout stays, so that branche
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -28,7 +28,7 @@ from tb.core.random_program import RandomProgram
 T = TypeVar("T")
 
 #: Runs a program and gives the number of the first row that is wrong, or None if none is.
-FirstDifference = Callable[[RandomProgram], int | None]
+FirstDifference = Callable[[RandomProgram], Awaitable[int | None]]
 
 MAX_RUNS = 400
 
@@ -81,7 +81,7 @@ def _changes(given: Inputs) -> Iterator[tuple[str, int]]:
             yield name, value
 
 
-def shrink(
+async def shrink(
     program: RandomProgram, first_difference: FirstDifference, max_runs: int = MAX_RUNS
 ) -> Shrunk:
     """Reduce a program that fails. ValueError if it does not.
@@ -89,8 +89,10 @@ def shrink(
     It is run `max_runs` times at most: then what is left may not be the least.
     """
     search = _Search(program, first_difference, max_runs)
+    if not await search.fails(program):
+        raise ValueError("the program does not fail: there is nothing to shrink")
     with contextlib.suppress(_Enough):
-        search.reduce()
+        await search.reduce()
     return Shrunk(search.best, search.row, search.runs)
 
 
@@ -108,47 +110,45 @@ class _Search:
         self._first_difference = first_difference
         self.best, self.row = program, 0
         self._booted = 0  #: words that begin it anew; 0: it begins as it did
-        if not self._fails(program):
-            raise ValueError("the program does not fail: there is nothing to shrink")
 
-    def _fails(self, candidate: RandomProgram) -> bool:
+    async def fails(self, candidate: RandomProgram) -> bool:
         """Whether it does; then it is the best so far, cut off after the difference."""
         if self.runs >= self._max_runs:
             raise _Enough
         self.runs += 1
-        row = self._first_difference(candidate)
+        row = await self._first_difference(candidate)
         if row is None:
             return False
         self.best = replace(candidate, inputs=candidate.inputs[: row + 1])
         self.row = row
         return True
 
-    def reduce(self) -> None:
+    async def reduce(self) -> None:
         """All that can be done, until nothing changes."""
-        self.begin_anew()
-        self.keep_used()
+        await self.begin_anew()
+        await self.keep_used()
         before = None
         while before != self.best:
             before = self.best
-            self.drop_instructions()
-            self.drop_inputs()
-            self.drop_data()
-            self.close_up()
+            await self.drop_instructions()
+            await self.drop_inputs()
+            await self.drop_data()
+            await self.close_up()
 
     # The steps
 
-    def begin_anew(self) -> None:
+    async def begin_anew(self) -> None:
         """Begin as shortly before the difference as possible."""
         program, row = self.best, self.row
         for distance in _DISTANCES:
             if distance > row:
                 return
             candidate, words = _begun_at(program, row - distance)
-            if self._fails(candidate):
+            if await self.fails(candidate):
                 self._booted = words
                 return
 
-    def keep_used(self) -> None:
+    async def keep_used(self) -> None:
         """Drop the code that is not executed, and the data that is not loaded."""
         rows = _ran(self.best)[1]
         loaded = set(_accessed(rows, Access.LOAD))
@@ -156,38 +156,38 @@ class _Search:
         old = self.best.program
         code = {at: word for at, word in old.code.items() if at in used}
         data = {at: word for at, word in old.data.items() if at in loaded}
-        self._fails(self._with(code=code, data=data))
+        await self.fails(self._with(code=code, data=data))
 
-    def drop_instructions(self) -> None:
-        def fails(kept: Sequence[int]) -> bool:
+    async def drop_instructions(self) -> None:
+        async def fails(kept: Sequence[int]) -> bool:
             wanted = set(kept)
             code = self.best.program.code.items()
-            return self._fails(
+            return await self.fails(
                 self._with(code={at: word if at in wanted else NOP for at, word in code})
             )
 
         code = self.best.program.code
-        _fewest([at for at, word in code.items() if word != NOP], fails)
+        await _fewest([at for at, word in code.items() if word != NOP], fails)
 
-    def drop_inputs(self) -> None:
-        def fails(kept: Sequence[tuple[int, str, int]]) -> bool:
-            return self._fails(replace(self.best, inputs=_inputs(kept, self.best.inputs)))
+    async def drop_inputs(self) -> None:
+        async def fails(kept: Sequence[tuple[int, str, int]]) -> bool:
+            return await self.fails(replace(self.best, inputs=_inputs(kept, self.best.inputs)))
 
         changes = [
             (row, name, value)
             for row, given in enumerate(self.best.inputs)
             for name, value in _changes(given)
         ]
-        _fewest(changes, fails)
+        await _fewest(changes, fails)
 
-    def drop_data(self) -> None:
-        def fails(kept: Sequence[int]) -> bool:
+    async def drop_data(self) -> None:
+        async def fails(kept: Sequence[int]) -> bool:
             data = self.best.program.data
-            return self._fails(self._with(data={at: data[at] for at in kept}))
+            return await self.fails(self._with(data={at: data[at] for at in kept}))
 
-        _fewest([at for at, word in self.best.program.data.items() if word], fails)
+        await _fewest([at for at, word in self.best.program.data.items() if word], fails)
 
-    def close_up(self) -> None:
+    async def close_up(self) -> None:
         """Take the NOPs out of the code that begins it anew, and their rows with them."""
         code = dict(self.best.program.code)
         addresses = [RESET_VECTOR + WORD_BYTES * n for n in range(self._booted)]
@@ -195,21 +195,23 @@ class _Search:
         left = [word for word in words if word != NOP]
         code |= dict(zip(addresses, left, strict=False))
         inputs = self.best.inputs[len(words) - len(left) :]
-        if len(left) < len(words) and self._fails(replace(self._with(code=code), inputs=inputs)):
+        if len(left) < len(words) and await self.fails(
+            replace(self._with(code=code), inputs=inputs)
+        ):
             self._booted = len(left)
 
     def _with(self, **parts: dict[int, int]) -> RandomProgram:
         return replace(self.best, program=replace(self.best.program, **parts))
 
 
-def _fewest(items: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> None:
+async def _fewest(items: Sequence[T], fails: Callable[[Sequence[T]], Awaitable[bool]]) -> None:
     """Look for a part of some items that `fails` still accepts: less and less is left out."""
     size = len(items)
     while size:
         at = 0
         while at < len(items):
             kept = [*items[:at], *items[at + size :]]
-            if fails(kept):
+            if await fails(kept):
                 items = kept
             else:
                 at += size
