@@ -143,6 +143,20 @@ failed:
 hypervisor_hcr:
 	.quad	(HCR_RW | HCR_VM) & 0xffffffff
 
+	.balign	0x800, 0
+el2_table:
+	.rept	8	// from EL2 itself
+	b	unexpected
+	.balign	0x80, 0
+	.endr
+	b	guest_exit	// synchronous, from a lower EL
+	.balign	0x80, 0
+	.rept	7
+	b	unexpected
+	.balign	0x80, 0
+	.endr
+
+	.data
 	.balign	16
 	.globl	vcpu, vcpu_spsr, vcpu_elr, vcpu_mdscr_el1, vcpu_mdcr_el2, vcpu_sp_el0, vcpu_sp_el1
 	.globl	vcpu_esr, steps, vcpu_guest_debug, vcpu_x
@@ -169,16 +183,3 @@ vcpu_guest_debug:
 	.org	vcpu + VCPU_X
 vcpu_x:
 	.fill	31, 8, 0
-
-	.balign	0x800, 0
-el2_table:
-	.rept	8	// from EL2 itself
-	b	unexpected
-	.balign	0x80, 0
-	.endr
-	b	guest_exit	// synchronous, from a lower EL
-	.balign	0x80, 0
-	.rept	7
-	b	unexpected
-	.balign	0x80, 0
-	.endr

@@ -44,6 +44,7 @@ end:
 	.endm
 
 	.macro	step_data
+	.data
 	.balign	8
 	.globl	result, logged, log, scratch
 result:
@@ -54,6 +55,7 @@ log:	// ELR_EL1, ESR_EL1
 	.fill	2 * LOG_ENTRIES, 8, 0
 scratch:
 	.quad	0x1122334455667788, 0
+	.section .text.start, "ax"
 	.endm
 
 // Ten instructions of every kind, to be stepped; \last is one more.

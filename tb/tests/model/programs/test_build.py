@@ -2,13 +2,16 @@
 
 import dataclasses
 import shutil
+import subprocess
 
 import pytest
 
+from model.arch import EL
 from model.programs import ProgramError, build
 from model.programs.build import PROGRAMS, Program, find_compiler, recorded_version, version
 from model.programs.layout import GUEST_BASE
-from model.programs.load import DIRECTORY
+from model.programs.load import DIRECTORY, load_elf
+from tb.tests.model.programs.run import run
 
 
 @pytest.fixture
@@ -96,3 +99,22 @@ def test_an_image_that_is_linked_elsewhere_is_refused(compiler):
     elsewhere = dataclasses.replace(PROGRAMS[0], origin=0x9000_0000)
     with pytest.raises(ProgramError, match="are outside RAM for programs"):
         build.build(elsewhere, compiler)
+
+
+def test_a_program_linked_as_the_loader_says_is_loaded(compiler, tmp_path):
+    source, output = tmp_path / "own.S", tmp_path / "own"
+    source.write_text(
+        ".globl _start\n_start: adrp x1, v\n ldr x0, [x1, #:lo12:v]\n b .\n"
+        ".data\n.balign 8\nv: .quad 5\n"
+    )
+    command = [compiler.command[0], "-nostdlib", "-o", str(output), str(source)]
+    for where in (["-static", "-no-pie"], ["-static-pie"]):
+        subprocess.run([*command, *where], check=True)
+        if "-no-pie" in where:
+            with pytest.raises(ProgramError, match="outside RAM") as error:
+                load_elf(output)
+            advice = str(error.value).rpartition("link it with ")[2].split()
+            subprocess.run([*command, *advice], check=True)
+        ended = run(load_elf(output))
+        assert ended.processor.state.el == EL.EL1
+        assert ended.processor.state.x[0] == 5
