@@ -214,10 +214,13 @@ def _aborts() -> Iterator[Witness]:
         yield _at("fetch", el, [NOP], route, elr=_NOWHERE)
         yield _at("load", el, [_LOAD], data)
         yield _at("store", el, [_STORE], data)
-        yield _at("pair", el, [word("STP (offset)", sf=1, Rn=1)], data)
-        yield _at("load of a pair", el, [word("LDP (offset)", sf=1, Rn=1, Rt2=3)], data)
-        yield _at("alignment", el, [_LOAD], {**_sctlr("A"), **route, "x1": DATA + 1})
-        yield _at("alignment", el, [_STORE], {**_sctlr("A"), **route, "x1": DATA + 1})
+    for el in EL:
+        misaligned = {**_sctlr("A"), "x1": DATA + 1}
+        yield _at("misaligned load", el, [_LOAD], misaligned)
+        yield _at("misaligned store", el, [_STORE], misaligned)
+    pairs = {"HCR_EL2": HCR_EL2.VM.mask, "x1": _NOWHERE}
+    yield _at("pair", EL.EL1, [word("STP (offset)", sf=1, Rn=1)], pairs)
+    yield _at("load of a pair", EL.EL1, [word("LDP (offset)", sf=1, Rn=1, Rt2=3)], pairs)
 
 
 #: Pin to the bits that send it to EL3 and to EL2.
@@ -300,13 +303,12 @@ _LATE = ("MDSCR_EL1", "MDCR_EL2", "HCR_EL2", "OSLAR_EL1")
 
 
 def _late_writes() -> Iterator[Witness]:
-    synchronising = (ISB, word("SVC"), ERET)
-    for register, seen, el in product(_LATE, (0, 1), (EL.EL1, EL.EL2, EL.EL3)):
+    synchronising = ((EL.EL1, ISB), (EL.EL2, word("SVC")), (EL.EL2, ERET), (EL.EL3, ISB))
+    back = {"SPSR_EL2": _mode(EL.EL2), "ELR_EL2": CODE + 8}
+    for register, seen, (el, event) in product(_LATE, (0, 1), synchronising):
         given = [QUIET._replace(write_seen=seen)]
-        back = {f"SPSR_{el.name}": _mode(el), f"ELR_{el.name}": CODE + 8} if el < 3 else {}
-        for event in synchronising:
-            words = [msr(register, 1), event, NOP]
-            yield _at(f"write of {register}", el, words, back, given)
+        words = [msr(register, 1), event, NOP]
+        yield _at(f"write of {register}", el, words, back, given)
 
 
 def _returns() -> Iterator[Witness]:
