@@ -80,7 +80,7 @@ class Control(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.step = StepUnit()
+        m.submodules.step_unit = StepUnit()
         m.submodules.state = ProcessState()
         m.submodules.registers = SystemRegisters()
         m.submodules.effective = ControlDecoder()
@@ -98,7 +98,7 @@ class Control(wiring.Component):
 
     def _connect_controls(self, m):
         parts = m.submodules
-        registers, step = parts.registers, parts.step
+        registers, step = parts.registers, parts.step_unit
         now, after = parts.effective.controls, parts.effective_after.controls
         wiring.connect(m, registers.controls, step.controls, now)
         wiring.connect(m, registers.controls_after, step.controls_after, after)
@@ -138,7 +138,7 @@ class Control(wiring.Component):
             wait.el.eq(self.pstate.el),
             wait.interrupt_pending.eq(interrupts.pending),
             decide.interrupt.eq(interrupts.take),
-            decide.step.eq(parts.step.pending),
+            decide.step.eq(parts.step_unit.pending),
             decide.async_first.eq(inputs.async_first),
             decide.misaligned.eq(self.fetch_misaligned),
             decide.fetch_error.eq(self.fetch_error),
@@ -191,7 +191,7 @@ class Control(wiring.Component):
             change.number.eq(number),
             change.value.eq(value),
         ]
-        event = m.submodules.step.event
+        event = m.submodules.step_unit.event
         m.d.comb += [
             event.d_write.eq(writes & (number == SYSREGS["DAIF"].number)),
             event.d_value.eq(take(DAIF, value)[3]),
@@ -219,7 +219,7 @@ class Control(wiring.Component):
             router.hcr_el2.eq(controls.hcr_el2),
             router.scr_el3.eq(controls.scr_el3),
             router.interrupt_target.eq(interrupts.target),
-            router.step_target.eq(parts.step.target_el),
+            router.step_target.eq(parts.step_unit.target_el),
             router.trap_target.eq(parts.access.target),
             router.wfx_target.eq(parts.wait.target),
             syndrome.cause.eq(self.cause),
@@ -228,9 +228,9 @@ class Control(wiring.Component):
             syndrome.pc.eq(self.pc),
             syndrome.same_el.eq(router.target == self.pstate.el),
             syndrome.stage_2.eq(router.stage_2),
-            syndrome.step_esr.eq(parts.step.esr),
+            syndrome.step_esr.eq(parts.step_unit.esr),
             saved.pstate.eq(self.pstate),
-            saved.ss.eq(parts.step.trace.spsr_ss),
+            saved.ss.eq(parts.step_unit.trace.spsr_ss),
             vector.vbar.eq(parts.registers.vbar),
             vector.lower.eq(router.target != self.pstate.el),
             vector.sp.eq(self.pstate.sp),
@@ -266,7 +266,7 @@ class Control(wiring.Component):
             change.returns.eq(returns),
             change.illegal.eq(ret.illegal),
             change.spsr.eq(spsr),
-            parts.step.event.spsr.eq(spsr),
+            parts.step_unit.event.spsr.eq(spsr),
             synchronises.eq(self.completes & (self.operation.group == Group.ISB)),
         ]
         m.d.comb += registers.synchronise.eq(
@@ -280,7 +280,7 @@ class Control(wiring.Component):
 
     def _step(self, m):
         """The step unit's event. It takes step and illegal state exceptions of its own."""
-        step, state, operation = m.submodules.step, m.submodules.state, self.operation
+        step, state, operation = m.submodules.step_unit, m.submodules.state, self.operation
         kind = step.event.kind
         m.d.comb += [
             step.event.valid.eq(self.retires),
@@ -334,7 +334,7 @@ class Control(wiring.Component):
 
     def _trace(self, m):
         parts, trace = m.submodules, self.trace
-        step, state, entry = parts.step, parts.state, parts.registers.entry
+        step, state, entry = parts.step_unit, parts.state, parts.registers.entry
         operation = self.operation
         m.d.comb += trace.el.eq(self.pstate.el)
         for name in ("eld", "enabled", "state", "last", "event", "state_after"):

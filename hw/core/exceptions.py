@@ -153,7 +153,7 @@ class ExceptionTarget(wiring.Component):
         m = Module()
         e, el = self.effective, self.el
         below_el2 = ((el == EL.EL0) | (el == EL.EL1)) & e.el2_enabled
-        m.submodules.default = default = IllegalStateTarget()
+        m.submodules.default_target = default = IllegalStateTarget()
         m.d.comb += [
             default.effective.eq(e),
             default.el.eq(el),
