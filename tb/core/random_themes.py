@@ -57,7 +57,7 @@ _CHANCES: Chances = {
 
 #: How often a piece of the body is for a form, where not once.
 _WEIGHTS = {"MRS": 5, "MSR (register)": 7, "MSR DAIFClr": 2} | dict.fromkeys(
-    ("ERET", "ISB", "HVC", "SMC"), 2
+    ("ERET", "ISB", "HVC", "SMC", "MSR SPSel", "BL"), 2
 )
 
 #: Weights of the ELs that a program goes to.
@@ -111,6 +111,15 @@ _FROM_EL2 = {"MDSCR_EL1.SS": 0.95, "MDCR_EL2.TDE": 0.95, "OSLAR_EL1.OSLK": 0.0}
 
 THEMES = (
     Theme("anything"),
+    Theme(
+        "computing",
+        {**_NO_STEPS, "MDSCR_EL1.SS": 0.05, "SPSR_ELx.IL": 0.0, "SCTLR_ELx.A": 0.0},
+        {"MRS": 2, "MSR (register)": 2},
+        window=0.02,
+        interrupt=0.002,
+        skip=0.7,
+        nowhere=0.01,
+    ),
     Theme(
         "EL2 steps itself",
         {**_FROM_EL2, "MDSCR_EL1.KDE": 0.95, "SPSR_ELx.D": 0.1, "SPSR_ELx.SS": 0.95},

@@ -2,8 +2,9 @@
 
 Whatever runs it and says where it goes wrong: a simulator in lockstep, or another reference. First
 the program is begun anew, shortly before the difference, with the registers and the memory that
-the reference has there. Then instructions become NOPs, inputs quiet, and data 0: many at once, then
-fewer, then one by one, as long as it still fails. Layout stays, so that branches do.
+the reference has there. Branches skip what need not be executed. Then instructions become NOPs,
+inputs quiet, and data 0: many at once, then fewer, then one by one, as long as it still fails.
+Nothing is moved, so that branches stay as they are.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from model.arch import (
     Access,
     SPSR_ELx,
 )
-from tb.core.program import ERET, NOP, WORD_BYTES, Code, Program, listing, mov, msr
+from tb.core.program import ERET, NOP, WORD_BYTES, Code, Program, distance, listing, mov, msr, word
 from tb.core.random_program import RandomProgram
 
 T = TypeVar("T")
@@ -30,7 +31,9 @@ T = TypeVar("T")
 #: Runs a program and gives the number of the first row that is wrong, or None if none is.
 FirstDifference = Callable[[RandomProgram], Awaitable[int | None]]
 
-MAX_RUNS = 400
+MAX_RUNS = 600
+
+_LEAST_JUMPED = 6  #: rows: a branch over fewer is not worth its word
 
 #: Rows before the difference to begin anew at, from the nearest on.
 _DISTANCES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512)
@@ -127,6 +130,8 @@ class _Search:
         """All that can be done, until nothing changes."""
         await self.begin_anew()
         await self.keep_used()
+        await self.jump()
+        await self.keep_used()
         before = None
         while before != self.best:
             before = self.best
@@ -140,10 +145,10 @@ class _Search:
     async def begin_anew(self) -> None:
         """Begin as shortly before the difference as possible."""
         program, row = self.best, self.row
-        for distance in _DISTANCES:
-            if distance > row:
+        for before in _DISTANCES:
+            if before > row:
                 return
-            candidate, words = _begun_at(program, row - distance)
+            candidate, words = _begun_at(program, row - before)
             if await self.fails(candidate):
                 self._booted = words
                 return
@@ -157,6 +162,27 @@ class _Search:
         code = {at: word for at, word in old.code.items() if at in used}
         data = {at: word for at, word in old.data.items() if at in loaded}
         await self.fails(self._with(code=code, data=data))
+
+    async def jump(self) -> None:
+        """Branch over rows: many at once, then fewer."""
+        rows = _ran(self.best)[1]
+        size = (len(rows) - self._booted) // 2
+        while size >= _LEAST_JUMPED:
+            at = self._booted
+            while at + size < len(rows):
+                start, target = rows[at].pc, rows[at + size].pc
+                if start != target and await self._branches(start, target):
+                    rows = _ran(self.best)[1]
+                at += size // 2
+            size //= 2
+
+    async def _branches(self, start: int, target: int) -> bool:
+        """Whether it still fails with a branch from an address to another."""
+        code = self.best.program.code
+        if start not in code or target not in code:
+            return False
+        branch = word("B", **distance("B", (target - start) // WORD_BYTES))
+        return await self.fails(self._with(code={**code, start: branch}))
 
     async def drop_instructions(self) -> None:
         async def fails(kept: Sequence[int]) -> bool:

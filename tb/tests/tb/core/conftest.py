@@ -5,8 +5,9 @@ import pytest
 from model.a64.processor import Processor
 from tb.core.lockstep import columns
 from tb.core.random_program import generate
+from tb.core.random_themes import THEMES
 
-SEEDS = range(1, 17)
+SEEDS = range(2 * len(THEMES))
 ROWS = 2500
 
 
@@ -26,5 +27,5 @@ def on_reference():
 
 @pytest.fixture(scope="session")
 def random_columns():
-    """Columns of the trace of 16 random programs, two of each theme, on the reference."""
+    """Columns of the trace of random programs, two of each theme, on the reference."""
     return {seed: columns(run(generate(seed, ROWS))) for seed in SEEDS}

@@ -196,14 +196,14 @@ def test_random_programs_hit_nothing_impossible_and_most_of_the_rest(random_colu
     for name in ("instruction", "step state", "both pending", "late write", "abort"):
         assert hits[name] == LEGAL[name], name
     for name in ("exception", "stepped", "step syndrome", "return", "synchronised"):
-        assert hits[name] >= 0.85 * LEGAL[name], name
+        assert hits[name] >= 0.8 * LEGAL[name], name
 
 
 def test_every_form_completes_often_in_random_programs(random_columns):
     counts = sum((coverage.count(each) for each in random_columns.values()), coverage.none())
     (forms,) = GROUPS[0].dimensions.values()
     rare = {form: int(hits) for form, hits in zip(forms, counts, strict=False) if hits < 4}
-    assert not rare, "in 40,000 rows"
+    assert not rare, "in 45,000 rows"
 
 
 def test_parts_of_a_run_add_up_but_for_what_links_rows(random_columns):
