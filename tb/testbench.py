@@ -68,6 +68,7 @@ class Simulator(Protocol):
 
     lanes: int  #: how many lanes a random sequence has here ...
     steps: int  #: ... and how many steps
+    rows: int  #: how many rows of the core's trace a long program is run for
 
     async def reset(self) -> None:
         """Bring the design to its reset state."""

@@ -83,6 +83,7 @@ class Adapter:
     """`tb.testbench.Simulator` over the compiled design."""
 
     lanes, steps = 1 << 18, 64  #: many: numpy's overhead is small beside the work
+    rows = 1 << 20
 
     def __init__(self, library: "_Library | None", one: "_OneLane | Words | View"):
         self._library, self._one = library, one  #: the lanes are those of the step unit

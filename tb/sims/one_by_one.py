@@ -13,7 +13,7 @@ S = TypeVar("S", bound=Step)
 class OneByOne:
     """Base of the adapters that drive a word a cycle: `play` is made of `cycle`."""
 
-    lanes, steps = 64, 24  #: few: each cycle takes its time
+    lanes, steps, rows = 64, 24, 200  #: few: each cycle takes its time
 
     async def reset(self) -> None:
         """See `tb.testbench.Simulator`."""

@@ -1,0 +1,1 @@
+"""The core: programs on it, each row of the retire trace held against the reference."""
