@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import distribution
 from importlib.util import find_spec
@@ -48,6 +48,7 @@ class CocotbSimulator:
     version_command: tuple[str, ...]
     wheel: str | None = None  #: Python package that has the simulator in its bin/
     build_args: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)  #: variables that it needs
 
     def missing(self) -> str | None:
         """What is not installed, with the mend; None if the simulator can run."""
@@ -96,6 +97,7 @@ class CocotbSimulator:
         if self.wheel:
             places.insert(0, str(_package_directory(self.wheel) / "bin"))
         os.environ["PATH"] = os.pathsep.join(places)
+        os.environ.update(self.environment)
         sys.path.insert(0, str(builds.ROOT))
         try:
             yield
@@ -131,7 +133,7 @@ class CocotbSimulator:
         """All that the build depends on."""
         said = subprocess.run(self.version_command, capture_output=True, check=False).stdout
         # Verilator's executable finds cocotb's libraries by their path.
-        return (source, said, self.build_args, str(_package_directory("cocotb")))
+        return (source, said, self.build_args, self.environment, str(_package_directory("cocotb")))
 
     def _build_new(self, source: str, top: str, part: Path) -> None:
         verilog_file = part / "harness.v"

@@ -9,6 +9,9 @@ VERILATOR = CocotbSimulator(
     version_command=("verilator", "--version"),
     # Yosys' Verilog compares signals with shorter constants, and the like: that is in the log.
     build_args=("-Wno-fatal",),
+    # Of a design with many files, each includes a header that was compiled before: the wheel's
+    # makefile was not told how a compiler is given one.
+    environment={"MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include"},
 )
 
 missing, run = VERILATOR.missing, VERILATOR.run
