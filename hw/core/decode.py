@@ -150,18 +150,23 @@ WORD = data.FlexibleLayout(
         "imm14": data.Field(14, 5),
         "crm": data.Field(4, 8),
         "Ra": data.Field(5, 10),  # and Rt2
+        "o1": data.Field(1, 10),
+        "o2": data.Field(1, 10),
+        "op2": data.Field(2, 10),
         "imms": data.Field(6, 10),  # and imm6
         "imm3": data.Field(3, 10),
         "imm12": data.Field(12, 10),
-        "S": data.Field(1, 12),
+        "scaled": data.Field(1, 12),  # the S of a register offset
         "cond": data.Field(4, 12),
         "imm9": data.Field(9, 12),
         "option": data.Field(3, 13),
+        "o0": data.Field(1, 15),
         "imm7": data.Field(7, 15),
         "Rm": data.Field(5, 16),  # and Rs, imm5
         "immr": data.Field(6, 16),
         "b40": data.Field(5, 19),
         "sysreg": data.Field(15, 5),
+        "inverted": data.Field(1, 21),  # the N of logical (shifted register)
         "hw": data.Field(2, 21),
         "opc": data.Field(2, 22),  # and shift
         "imm26": data.Field(26, 0),
@@ -169,9 +174,14 @@ WORD = data.FlexibleLayout(
         "immlo": data.Field(2, 29),
         "N": data.Field(1, 22),
         "sh": data.Field(1, 22),
+        "U": data.Field(1, 23),
+        "nonzero": data.Field(1, 24),  # the op of compare and branch, test and branch
+        "S": data.Field(1, 29),
+        "op": data.Field(1, 30),
         "size": data.Field(2, 30),
         "sf": data.Field(1, 31),
         "b5": data.Field(1, 31),
+        "links": data.Field(1, 31),  # the op of B and BL
         "branch_cond": data.Field(4, 0),
     },
 )
@@ -206,25 +216,31 @@ class BitMasks(wiring.Component):
         for length in range(1, 7):
             with m.If(levels[length]):
                 m.d.comb += self.length.eq(length)
+        # S, R and S - R of the manual, and runs of ones from bit 0 up
+        s, r, diff = Signal(6), Signal(6), Signal(6)
+        run, tail = Signal(64), Signal(64)
+        repeated = Signal(64)
+        m.d.comb += [run.eq(self._ones(s)), tail.eq(self._ones(diff))]
         with m.Switch(self.length):
             for length in range(1, 7):
+                size = 1 << length
                 with m.Case(length):
-                    size = 1 << length
-                    s, r = self.imms[:length], self.immr[:length]
-                    diff = (s - r)[:length]
-                    element = self._ones(s, size)
-                    rotated = (Cat(element, element) >> r)[:size]
                     m.d.comb += [
-                        self.wmask.eq(rotated.replicate(64 // size)),
-                        self.tmask.eq(self._ones(diff, size).replicate(64 // size)),
+                        s.eq(self.imms[:length]),
+                        r.eq(self.immr[:length]),
+                        diff.eq((self.imms - self.immr)[:length]),
+                        repeated.eq(run[:size].replicate(64 // size)),
+                        self.tmask.eq(tail[:size].replicate(64 // size)),
                         self.ones.eq(s == size - 1),
                     ]
+        # To turn each element is to turn all of them.
+        m.d.comb += self.wmask.eq((Cat(repeated, repeated) >> r)[:64])
         return m
 
     @staticmethod
-    def _ones(count: Value, size: int) -> Value:
-        """`count` + 1 ones in `size` bits."""
-        return (((Const(2, size + 1) << count) - 1)[:size]).as_unsigned()
+    def _ones(count: Value) -> Value:
+        """`count` + 1 ones in 64 bits."""
+        return ~(Const(-2, 64) << count)[:64]
 
 
 class Decoder(wiring.Component):
@@ -267,7 +283,10 @@ class Decoder(wiring.Component):
         _multiplies(made, word)
         _branches(made, word)
         _system(made, word)
-        _loads_stores(made, word)
+        _exclusives(made, word)
+        _literals(made, word)
+        _pairs(made, word)
+        _one_register(made, word)
         # By the part of the encoding space first, bits 28:25: Yosys takes a switch apart in a time
         # that grows out of hand with the patterns in it.
         with m.Switch(self.word[25:29]):
@@ -288,7 +307,10 @@ class _Maker:
         self.parts: dict[str, list[tuple[str, list[Any]]]] = {}
 
     def row(self, diagram: str, group: Group, reserved: Any = 0, **fields: Any) -> None:
-        """What a word of an encoding is: its group, when it is reserved, and other fields."""
+        """What a word of an encoding is: its group, when it is reserved, and other fields.
+
+        Where encodings overlap, the first is meant.
+        """
         bits = pattern(diagram)
         values = [getattr(self.op, name).eq(value) for name, value in fields.items()]
         values += [self.found.eq(group), self.reserved.eq(reserved)]
@@ -300,29 +322,24 @@ class _Maker:
 def _immediates(made: _Maker, word: Any, masks: BitMasks) -> None:
     """Data processing (immediate)."""
     address = Cat(word.immlo, word.immhi).as_signed()
+    page = Cat(Const(0, 12), address).as_signed()
     to_rd = {"writes_rd": 1}
+    relative = "{} immlo:2 10000 immhi:19 Rd:5"
+    made.row(relative.format(0), Group.ALU, alu=Alu.ADDRESS, immediate=address, **to_rd)
+    made.row(relative.format(1), Group.ALU, alu=Alu.PAGE, immediate=page, **to_rd)
+
     made.row(
-        "0 immlo:2 10000 immhi:19 Rd:5", Group.ALU, alu=Alu.ADDRESS, immediate=address, **to_rd
+        "sf op S 100010 sh imm12:12 Rn:5 Rd:5",
+        Group.ALU,
+        alu=Alu.ADD,
+        immediate=Mux(word.sh, Cat(Const(0, 12), word.imm12), word.imm12),
+        invert=word.op,
+        carry=word.op,
+        sets_flags=word.S,
+        rn_sp=1,
+        rd_sp=~word.S,
+        **to_rd,
     )
-    page = {"alu": Alu.PAGE, "immediate": Cat(Const(0, 12), address).as_signed()}
-    made.row("1 immlo:2 10000 immhi:19 Rd:5", Group.ALU, **page, **to_rd)
-
-    imm12 = Mux(word.sh, Cat(Const(0, 12), word.imm12), word.imm12)
-    for subtract in (0, 1):
-        for flags in (0, 1):
-            made.row(
-                f"sf {subtract} {flags} 100010 sh imm12:12 Rn:5 Rd:5",
-                Group.ALU,
-                alu=Alu.ADD,
-                immediate=imm12,
-                invert=subtract,
-                carry=subtract,
-                sets_flags=flags,
-                rn_sp=1,
-                rd_sp=1 - flags,
-                **to_rd,
-            )
-
     too_wide = ~word.sf & (masks.length == 6)
     for opc, (alu, flags) in enumerate(_LOGICAL):
         made.row(
@@ -346,21 +363,18 @@ def _immediates(made: _Maker, word: Any, masks: BitMasks) -> None:
     keep = {"alu": Alu.MOVE_KEEP, "ra": word.Rd, "immediate": wide, "tmask": changed}
     made.row("sf 11 100101 hw:2 imm16:16 Rd:5", Group.ALU, above, **keep, **to_rd)
 
-    outside = ~word.sf & (word.imms[5] | word.immr[5])
-    for opc, (extends, keeps) in enumerate(((1, 0), (0, 1), (0, 0))):  # SBFM, BFM, UBFM
-        made.row(
-            f"sf {opc:02b} 100110 N immr:6 imms:6 Rn:5 Rd:5",
-            Group.ALU,
-            reserved=(word.sf ^ word.N) | outside,
-            timing=TimingClass.BITFIELD,
-            alu=Alu.BITFIELD,
-            immediate=masks.wmask,
-            amount=word.immr,
-            shift=0b11,
-            extends=extends,
-            ra=word.Rd if keeps else Const(31, 5),
-            **to_rd,
-        )
+    bitfield = {
+        "reserved": (word.sf ^ word.N) | (~word.sf & (word.imms[5] | word.immr[5])),
+        "timing": TimingClass.BITFIELD,
+        "alu": Alu.BITFIELD,
+        "immediate": masks.wmask,
+        "amount": word.immr,
+        "shift": 0b11,
+    }
+    rest = "100110 N immr:6 imms:6 Rn:5 Rd:5"
+    made.row(f"sf 00 {rest}", Group.ALU, extends=1, ra=31, **bitfield, **to_rd)  # SBFM
+    made.row(f"sf 01 {rest}", Group.ALU, ra=word.Rd, **bitfield, **to_rd)  # BFM
+    made.row(f"sf 10 {rest}", Group.ALU, ra=31, **bitfield, **to_rd)  # UBFM
     made.row(
         "sf 00 100111 N 0 Rm:5 imms:6 Rn:5 Rd:5",
         Group.ALU,
@@ -384,178 +398,144 @@ def _registers(made: _Maker, word: Any) -> None:
         "writes_rd": 1,
     }
     for opc, (alu, flags) in enumerate(_LOGICAL):
-        for invert in (0, 1):
-            made.row(
-                f"sf {opc:02b} 01010 shift:2 {invert} Rm:5 imm6:6 Rn:5 Rd:5",
-                Group.ALU,
-                reserved=too_far,
-                alu=alu,
-                invert=invert,
-                sets_flags=flags,
-                **shifted,
-            )
-    for subtract in (0, 1):
-        for flags in (0, 1):
-            add = {"alu": Alu.ADD, "invert": subtract, "sets_flags": flags}
-            made.row(
-                f"sf {subtract} {flags} 01011 shift:2 0 Rm:5 imm6:6 Rn:5 Rd:5",
-                Group.ALU,
-                reserved=too_far | (word.opc == 0b11),
-                carry=subtract,
-                **add,
-                **shifted,
-            )
-            made.row(
-                f"sf {subtract} {flags} 01011 00 1 Rm:5 option:3 imm3:3 Rn:5 Rd:5",
-                Group.ALU,
-                reserved=word.imm3 > 4,
-                timing=TimingClass.ALU_SHIFTED,
-                operand2=Operand2.EXTENDED,
-                amount=word.imm3,
-                carry=subtract,
-                rn_sp=1,
-                rd_sp=1 - flags,
-                writes_rd=1,
-                **add,
-            )
-            made.row(
-                f"sf {subtract} {flags} 11010000 Rm:5 000000 Rn:5 Rd:5",
-                Group.ALU,
-                operand2=Operand2.SHIFTED,
-                shift=0,
-                carry_flag=1,
-                writes_rd=1,
-                **add,
-            )
-
-    for op in (0, 1):
-        # CCMN adds, CCMP subtracts.
-        compare = {"alu": Alu.COMPARE, "invert": op, "carry": op, "sets_flags": 1}
         made.row(
-            f"sf {op} 1 11010010 Rm:5 cond:4 0 0 Rn:5 0 nzcv:4",
+            f"sf {opc:02b} 01010 shift:2 N Rm:5 imm6:6 Rn:5 Rd:5",
             Group.ALU,
-            operand2=Operand2.SHIFTED,
-            shift=0,
-            amount=0,
-            **compare,
+            reserved=too_far,
+            alu=alu,
+            invert=word.inverted,
+            sets_flags=flags,
+            **shifted,
         )
-        made.row(
-            f"sf {op} 1 11010010 imm5:5 cond:4 1 0 Rn:5 0 nzcv:4",
-            Group.ALU,
-            immediate=word.Rm,
-            **compare,
-        )
-        for increment in (0, 1):
-            made.row(
-                f"sf {op} 0 11010100 Rm:5 cond:4 0 {increment} Rn:5 Rd:5",
-                Group.ALU,
-                alu=Alu.SELECT,
-                operand2=Operand2.SHIFTED,
-                shift=0,
-                amount=0,
-                invert=op,
-                increment=increment,
-                writes_rd=1,
-            )
-
-    for shift in range(4):
-        made.row(
-            f"sf 0 0 11010110 Rm:5 0010 {shift:02b} Rn:5 Rd:5",
-            Group.ALU,
-            alu=Alu.SHIFT,
-            shift=shift,
-            writes_rd=1,
-        )
-    one_source = "sf 1 0 11010110 00000 {} Rn:5 Rd:5"
+    add = {"alu": Alu.ADD, "invert": word.op, "sets_flags": word.S}
+    made.row(
+        "sf op S 01011 shift:2 0 Rm:5 imm6:6 Rn:5 Rd:5",
+        Group.ALU,
+        reserved=too_far | (word.opc == 0b11),
+        carry=word.op,
+        **add,
+        **shifted,
+    )
+    made.row(
+        "sf op S 01011 00 1 Rm:5 option:3 imm3:3 Rn:5 Rd:5",
+        Group.ALU,
+        reserved=word.imm3 > 4,
+        timing=TimingClass.ALU_SHIFTED,
+        operand2=Operand2.EXTENDED,
+        amount=word.imm3,
+        carry=word.op,
+        rn_sp=1,
+        rd_sp=~word.S,
+        writes_rd=1,
+        **add,
+    )
+    # Rm as it is: shifted by 0
+    plain = {"operand2": Operand2.SHIFTED, "shift": 0, "amount": 0}
+    made.row(
+        "sf op S 11010000 Rm:5 000000 Rn:5 Rd:5",
+        Group.ALU,
+        carry_flag=1,
+        writes_rd=1,
+        **add,
+        **plain,
+    )
+    # CCMN adds, CCMP subtracts.
+    compare = {"alu": Alu.COMPARE, "invert": word.op, "carry": word.op, "sets_flags": 1}
+    to_compare = "sf op 1 11010010 {}:5 cond:4 {} 0 Rn:5 0 nzcv:4"
+    made.row(to_compare.format("Rm", 0), Group.ALU, **compare, **plain)
+    made.row(to_compare.format("imm5", 1), Group.ALU, immediate=word.Rm, **compare)
+    made.row(
+        "sf op 0 11010100 Rm:5 cond:4 0 o2 Rn:5 Rd:5",
+        Group.ALU,
+        alu=Alu.SELECT,
+        invert=word.op,
+        increment=word.o2,
+        writes_rd=1,
+        **plain,
+    )
+    made.row(
+        "sf 0 0 11010110 Rm:5 0010 op2:2 Rn:5 Rd:5",
+        Group.ALU,
+        alu=Alu.SHIFT,
+        shift=word.op2,
+        writes_rd=1,
+    )
+    one_source = "{} 1 0 11010110 00000 {} Rn:5 Rd:5"
     bits = {"alu": Alu.REVERSE_BITS, "timing": TimingClass.BITFIELD, "writes_rd": 1}
-    made.row(one_source.format("000000"), Group.ALU, **bits)
+    made.row(one_source.format("sf", "000000"), Group.ALU, **bits)
     swap = {"alu": Alu.REVERSE_BYTES, "writes_rd": 1}
-    made.row(one_source.format("000001"), Group.ALU, reverse=1, **swap)
-    made.row(one_source.format("000010"), Group.ALU, reverse=2, **swap)
-    made.row("1 1 0 11010110 00000 000011 Rn:5 Rd:5", Group.ALU, reverse=3, **swap)
-    made.row(one_source.format("000100"), Group.ALU, alu=Alu.COUNT_ZEROS, writes_rd=1)
-    made.row(one_source.format("000101"), Group.ALU, alu=Alu.COUNT_SIGNS, writes_rd=1)
+    made.row(one_source.format("sf", "000001"), Group.ALU, reverse=1, **swap)
+    made.row(one_source.format("sf", "000010"), Group.ALU, reverse=2, **swap)
+    made.row(one_source.format("1", "000011"), Group.ALU, reverse=3, **swap)
+    made.row(one_source.format("sf", "000100"), Group.ALU, alu=Alu.COUNT_ZEROS, writes_rd=1)
+    made.row(one_source.format("sf", "000101"), Group.ALU, alu=Alu.COUNT_SIGNS, writes_rd=1)
 
 
 def _multiplies(made: _Maker, word: Any) -> None:
-    timing = Mux(word.sf, TimingClass.MULTIPLY_64, TimingClass.MULTIPLY_32)
-    for subtract in (0, 1):
-        made.row(
-            f"sf 00 11011 000 Rm:5 {subtract} Ra:5 Rn:5 Rd:5",
-            Group.MULTIPLY,
-            timing=timing,
-            invert=subtract,
-            writes_rd=1,
-        )
-        for unsigned in (0, 1):
-            made.row(
-                f"1 00 11011 {unsigned} 01 Rm:5 {subtract} Ra:5 Rn:5 Rd:5",
-                Group.MULTIPLY,
-                timing=TimingClass.MULTIPLY_32,
-                invert=subtract,
-                long=1,
-                signed=1 - unsigned,
-                writes_rd=1,
-            )
-    for unsigned in (0, 1):
-        made.row(
-            f"1 00 11011 {unsigned} 10 Rm:5 0 11111 Rn:5 Rd:5",
-            Group.MULTIPLY,
-            timing=TimingClass.MULTIPLY_HIGH,
-            high=1,
-            signed=1 - unsigned,
-            writes_rd=1,
-        )
-    divide = Mux(word.sf, TimingClass.DIVIDE_64, TimingClass.DIVIDE_32)
-    for signed in (0, 1):
-        made.row(
-            f"sf 0 0 11010110 Rm:5 00001 {signed} Rn:5 Rd:5",
-            Group.DIVIDE,
-            timing=divide,
-            signed=signed,
-            writes_rd=1,
-        )
+    """Multiplies and divides."""
+    made.row(
+        "sf 00 11011 000 Rm:5 o0 Ra:5 Rn:5 Rd:5",
+        Group.MULTIPLY,
+        timing=Mux(word.sf, TimingClass.MULTIPLY_64, TimingClass.MULTIPLY_32),
+        invert=word.o0,
+        writes_rd=1,
+    )
+    made.row(
+        "1 00 11011 U 01 Rm:5 o0 Ra:5 Rn:5 Rd:5",
+        Group.MULTIPLY,
+        timing=TimingClass.MULTIPLY_32,
+        invert=word.o0,
+        long=1,
+        signed=~word.U,
+        writes_rd=1,
+    )
+    made.row(
+        "1 00 11011 U 10 Rm:5 0 11111 Rn:5 Rd:5",
+        Group.MULTIPLY,
+        timing=TimingClass.MULTIPLY_HIGH,
+        high=1,
+        signed=~word.U,
+        writes_rd=1,
+    )
+    made.row(
+        "sf 0 0 11010110 Rm:5 00001 o1 Rn:5 Rd:5",
+        Group.DIVIDE,
+        timing=Mux(word.sf, TimingClass.DIVIDE_64, TimingClass.DIVIDE_32),
+        signed=word.o1,
+        writes_rd=1,
+    )
 
 
 def _branches(made: _Maker, word: Any) -> None:
-    def words(offset: Any) -> Value:
-        return Cat(Const(0, 2), offset).as_signed()
+    """Branches. Those with a link write the return address to X30."""
 
-    link = {"rd": 30, "writes_rd": 1}
-    always = {"branch": Branch.ALWAYS, "timing": TimingClass.BRANCH_NOT_TAKEN}
-    made.row("0 00101 imm26:26", Group.BRANCH, immediate=words(word.imm26), **always)
-    made.row("1 00101 imm26:26", Group.BRANCH, immediate=words(word.imm26), **always, **link)
+    def to(offset: Any) -> dict[str, Any]:
+        """So many words from here."""
+        return {
+            "immediate": Cat(Const(0, 2), offset).as_signed(),
+            "timing": TimingClass.BRANCH_NOT_TAKEN,
+        }
+
+    always = {"branch": Branch.ALWAYS}
+    direct = {"rd": 30, "writes_rd": word.links, **always, **to(word.imm26)}
+    made.row("op 00101 imm26:26", Group.BRANCH, **direct)
+    indirect = {"to_register": 1, "timing": TimingClass.BRANCH_NOT_TAKEN, **always}
     register = "1101011 0 0 {} 11111 0000 00 Rn:5 00000"
-    made.row(register.format("00"), Group.BRANCH, to_register=1, **always)
-    made.row(register.format("01"), Group.BRANCH, to_register=1, **always, **link)
-    made.row(register.format("10"), Group.BRANCH, to_register=1, **always)
+    made.row(register.format("00"), Group.BRANCH, **indirect)  # BR
+    made.row(register.format("01"), Group.BRANCH, rd=30, writes_rd=1, **indirect)  # BLR
+    made.row(register.format("10"), Group.BRANCH, **indirect)  # RET
     made.row(
         "01010100 imm19:19 0 cond:4",
         Group.BRANCH,
         branch=Branch.CONDITION,
-        timing=TimingClass.BRANCH_NOT_TAKEN,
         condition=word.branch_cond,
-        immediate=words(word.imm19),
+        **to(word.imm19),
     )
-    for nonzero in (0, 1):
-        made.row(
-            f"sf 011010 {nonzero} imm19:19 Rt:5",
-            Group.BRANCH,
-            branch=Branch.COMPARE,
-            timing=TimingClass.BRANCH_NOT_TAKEN,
-            nonzero=nonzero,
-            ra=word.Rd,
-            immediate=words(word.imm19),
-        )
-        made.row(
-            f"b5 011011 {nonzero} b40:5 imm14:14 Rt:5",
-            Group.BRANCH,
-            branch=Branch.TEST,
-            timing=TimingClass.BRANCH_NOT_TAKEN,
-            nonzero=nonzero,
-            ra=word.Rd,
-            immediate=words(word.imm14),
-        )
+    zero = {"nonzero": word.nonzero, "ra": word.Rd}
+    compare = "sf 011010 op imm19:19 Rt:5"
+    made.row(compare, Group.BRANCH, branch=Branch.COMPARE, **zero, **to(word.imm19))
+    test = "b5 011011 op b40:5 imm14:14 Rt:5"
+    made.row(test, Group.BRANCH, branch=Branch.TEST, **zero, **to(word.imm14))
 
 
 def _system(made: _Maker, word: Any) -> None:
@@ -581,137 +561,108 @@ def _system(made: _Maker, word: Any) -> None:
     made.row(hint.format("0000 010"), Group.WFE, **timing)
     made.row(hint.format("0000 011"), Group.WFI, **timing)
     made.row(hint.format("0000 10-"), Group.SEV, **timing)
-    made.row(hint.format("---- ---"), Group.NOP, **timing)  # what is not one of those before
+    made.row(hint.format("CRm:4 op2:3"), Group.NOP, **timing)  # what is none of those before
     barrier = "1101010100 0 00 011 0011 CRm:4 {} 11111"
     made.row(barrier.format("010"), Group.CLREX, **timing)
-    made.row(barrier.format("100"), Group.BARRIER, timing=TimingClass.BARRIER)
-    made.row(barrier.format("101"), Group.BARRIER, timing=TimingClass.BARRIER)
+    made.row(barrier.format("100"), Group.BARRIER, timing=TimingClass.BARRIER)  # DSB
+    made.row(barrier.format("101"), Group.BARRIER, timing=TimingClass.BARRIER)  # DMB
     made.row(barrier.format("110"), Group.ISB, timing=TimingClass.ISB)
 
 
-def _loads_stores(made: _Maker, word: Any) -> None:
-    _exclusives(made, word)
-    _literals(made, word)
-    _pairs(made, word)
-    for size, opc, access in _accesses():
-        _one_register(made, word, f"{size} 111 0", opc, access)
-    _one_prefetch(made, word)
+#: What loads share.
+_LOAD = {"writes_rd": 1, "rn_sp": 1, "timing": TimingClass.LOAD}
 
 
-def _moves(store: int, rt: Any) -> dict[str, Any]:
-    """What loads and stores of one or two registers share."""
-    timing = TimingClass.STORE if store else TimingClass.LOAD
-    return {"store": store, "writes_rd": 1 - store, "ra": rt, "rn_sp": 1, "timing": timing}
+def _store(word: Any) -> dict[str, Any]:
+    """What stores share."""
+    return {"store": 1, "ra": word.Rd, "rn_sp": 1, "timing": TimingClass.STORE}
 
 
 def _exclusives(made: _Maker, word: Any) -> None:
     """Exclusive and ordered accesses."""
-    for ordered in (0, 1):
-        load = {**_moves(0, word.Rd), "exclusive": 1, "ordered": ordered}
-        # The status register is written; it may be none that the instruction uses.
-        used = (word.Rm == word.Rd) | ((word.Rm == word.Rn) & (word.Rn != 31))
-        store = {**_moves(1, word.Rd), "exclusive": 1, "ordered": ordered}
-        store |= {"rd": word.Rm, "writes_rd": 1, "timing": TimingClass.STORE_EXCLUSIVE}
-        one = f"size:2 001000 0 {{}} 0 {{}} {ordered} 11111 Rn:5 Rt:5"
-        wide = word.size == 0b11
-        made.row(one.format(0, "Rs:5"), Group.MEMORY, used, wide=wide, **store)
-        made.row(one.format(1, "11111"), Group.MEMORY, wide=wide, **load)
-        two = f"1 sz 001000 0 {{}} 1 {{}} {ordered} Rt2:5 Rn:5 Rt:5"
-        pair = {"pair": 1, "rm": word.Ra, "wide": wide}
-        used_2 = used | (word.Rm == word.Ra)
-        made.row(two.format(0, "Rs:5"), Group.MEMORY, used_2, **pair, **store)
-        made.row(two.format(1, "11111"), Group.MEMORY, word.Rd == word.Ra, **pair, **load)
-    ordered_only = "size:2 001000 1 {} 0 11111 1 11111 Rn:5 Rt:5"
-    wide = word.size == 0b11
-    release = {**_moves(1, word.Rd), "timing": TimingClass.STORE_RELEASE}
-    made.row(ordered_only.format(0), Group.MEMORY, ordered=1, wide=wide, **release)
-    made.row(ordered_only.format(1), Group.MEMORY, ordered=1, wide=wide, **_moves(0, word.Rd))
+    store = _store(word)
+    wide = {"wide": word.size == 0b11}
+    exclusive = {"exclusive": 1, "ordered": word.o0, **wide}
+    # The status register is written; it may be none that the instruction uses.
+    status = {"rd": word.Rm, "writes_rd": 1, "timing": TimingClass.STORE_EXCLUSIVE}
+    used = (word.Rm == word.Rd) | ((word.Rm == word.Rn) & (word.Rn != 31))
+    one = "size:2 001000 0 {} 0 {} o0 11111 Rn:5 Rt:5"
+    made.row(one.format(0, "Rs:5"), Group.MEMORY, used, **exclusive, **store | status)
+    made.row(one.format(1, "11111"), Group.MEMORY, **exclusive, **_LOAD)
+    pair = {"pair": 1, "rm": word.Ra, **exclusive}
+    used_by_two = used | (word.Rm == word.Ra)
+    twice = word.Rd == word.Ra
+    two = "1 sz 001000 0 {} 1 {} o0 Rt2:5 Rn:5 Rt:5"
+    made.row(two.format(0, "Rs:5"), Group.MEMORY, used_by_two, **pair, **store | status)
+    made.row(two.format(1, "11111"), Group.MEMORY, twice, **pair, **_LOAD)
+    release = store | {"timing": TimingClass.STORE_RELEASE}
+    ordered = "size:2 001000 1 {} 0 11111 1 11111 Rn:5 Rt:5"
+    made.row(ordered.format(0), Group.MEMORY, ordered=1, **wide, **release)
+    made.row(ordered.format(1), Group.MEMORY, ordered=1, **wide, **_LOAD)
 
 
 def _literals(made: _Maker, word: Any) -> None:
-    literal = {
-        "literal": 1,
-        "writes_rd": 1,
-        "timing": TimingClass.LOAD,
-        "immediate": Cat(Const(0, 2), word.imm19).as_signed(),
-    }
+    """Loads from near the instruction."""
+    offset = Cat(Const(0, 2), word.imm19).as_signed()
+    literal = {"literal": 1, "immediate": offset, **_LOAD, "rn_sp": 0}
     made.row("00 011 0 00 imm19:19 Rt:5", Group.MEMORY, size=2, wide=0, **literal)
     made.row("01 011 0 00 imm19:19 Rt:5", Group.MEMORY, size=3, wide=1, **literal)
     made.row("10 011 0 00 imm19:19 Rt:5", Group.MEMORY, size=2, wide=1, signed=1, **literal)
     made.row("11 011 0 00 imm19:19 Rt:5", Group.PREFETCH, timing=TimingClass.HINT)
 
 
-#: Bits 25:23 of a pair to (writeback, post-index).
-_PAIR_MODES = {"000": (0, 0), "001": (1, 1), "010": (0, 0), "011": (1, 0)}
-
-
 def _pairs(made: _Maker, word: Any) -> None:
+    """Pairs. opc (the word's `size`) is 00 for W registers, 10 for X registers, 01 for LDPSW."""
+    signed, wide = word.size[0], word.size != 0b00
+    fields = {
+        "pair": 1,
+        "rm": word.Ra,
+        "size": Mux(word.size[1], 3, 2),
+        "wide": wide,
+        "immediate": word.imm7.as_signed() << Mux(word.size[1], 3, 2),
+    }
+    load = {**_LOAD, "timing": TimingClass.LOAD_PAIR, "signed": signed}
+    store = _store(word)
+    unknown = word.size == 0b11
+    twice = word.Rd == word.Ra
     based = (word.Rn != 31) & ((word.Rn == word.Rd) | (word.Rn == word.Ra))
-    for opc, size, signed in (("00", 2, 0), ("10", 3, 0), ("01", 2, 1)):
-        offset = Cat(Const(0, size), word.imm7).as_signed()
-        for mode, (writeback, post_index) in _PAIR_MODES.items():
-            for load in (0, 1):
-                if signed and (not load or mode == "000"):
-                    continue  # there is LDPSW alone
-                twice = (word.Rd == word.Ra) if load else 0
-                moves = _moves(1 - load, word.Rd)
-                if load:
-                    moves["timing"] = TimingClass.LOAD_PAIR
-                made.row(
-                    f"{opc} 101 0 {mode} {load} imm7:7 Rt2:5 Rn:5 Rt:5",
-                    Group.MEMORY,
-                    reserved=twice | (based if writeback else 0),
-                    pair=1,
-                    rm=word.Ra,
-                    size=size,
-                    wide=1 if signed or size == 3 else 0,
-                    signed=signed,
-                    immediate=offset,
-                    writeback=writeback,
-                    post_index=post_index,
-                    **moves,
-                )
+    for mode, no_such_load, indexing in (
+        ("000", signed | twice, {}),  # STNP, LDNP: there is no LDPSW
+        ("010", unknown | twice, {}),
+        ("001", unknown | twice | based, {"writeback": 1, "post_index": 1}),
+        ("011", unknown | twice | based, {"writeback": 1}),
+    ):
+        no_such_store = signed | (based if indexing else 0)
+        diagram = f"opc:2 101 0 {mode} {{}} imm7:7 Rt2:5 Rn:5 Rt:5"
+        made.row(diagram.format(0), Group.MEMORY, no_such_store, **fields, **store, **indexing)
+        made.row(diagram.format(1), Group.MEMORY, no_such_load, **fields, **load, **indexing)
 
 
-def _accesses() -> list[tuple[str, str, dict[str, Any]]]:
-    """(size, opc, fields) of the loads and stores of one register."""
-    found = []
-    for size in range(4):
-        wide = int(size == 3)
-        found.append((f"{size:02b}", "00", {"store": 1, "wide": wide}))
-        found.append((f"{size:02b}", "01", {"store": 0, "wide": wide}))
-        if size < 3:
-            found.append((f"{size:02b}", "10", {"store": 0, "wide": 1, "signed": 1}))
-        if size < 2:
-            found.append((f"{size:02b}", "11", {"store": 0, "wide": 0, "signed": 1}))
-    return found
-
-
-def _one_register(made: _Maker, word: Any, head: str, opc: str, access: dict[str, Any]) -> None:
-    """A load or store in each addressing mode."""
-    fields = {**_moves(access["store"], word.Rd), **access}
-    imm9 = word.imm9.as_signed()
-    scaled = word.imm12 << word.size
-    made.row(f"{head} 01 {opc} imm12:12 Rn:5 Rt:5", Group.MEMORY, immediate=scaled, **fields)
-    unscaled = f"{head} 00 {opc} 0 imm9:9 {{}} Rn:5 Rt:5"
-    made.row(unscaled.format("00"), Group.MEMORY, immediate=imm9, **fields)
-    indexed = {"immediate": imm9, "writeback": 1, **fields}
-    based = (word.Rn != 31) & (word.Rn == word.Rd)
-    made.row(unscaled.format("01"), Group.MEMORY, based, post_index=1, **indexed)
-    made.row(unscaled.format("11"), Group.MEMORY, based, **indexed)
-    made.row(
-        f"{head} 00 {opc} 1 Rm:5 option:3 S 10 Rn:5 Rt:5",
-        Group.MEMORY,
-        reserved=~word.option[1],
-        operand2=Operand2.EXTENDED,
-        amount=Mux(word.S, word.size, 0),
-        **fields,
+def _one_register(made: _Maker, word: Any) -> None:
+    """Loads and stores of one register, in each addressing mode; PRFM is a load of its own."""
+    double = word.size == 0b11
+    # opc: what is moved; whether there is no such access
+    accesses = (
+        ("00", _store(word) | {"wide": double}, 0),
+        ("01", _LOAD | {"wide": double}, 0),
+        ("10", _LOAD | {"wide": 1, "signed": 1}, double),
+        ("11", _LOAD | {"wide": 0, "signed": 1}, word.size[1]),
     )
-
-
-def _one_prefetch(made: _Maker, word: Any) -> None:
-    hint = {"timing": TimingClass.HINT}
-    made.row("11 111 0 01 10 imm12:12 Rn:5 Rt:5", Group.PREFETCH, **hint)
-    made.row("11 111 0 00 10 0 imm9:9 00 Rn:5 Rt:5", Group.PREFETCH, **hint)
-    register = "11 111 0 00 10 1 Rm:5 option:3 S 10 Rn:5 Rt:5"
-    made.row(register, Group.PREFETCH, reserved=~word.option[1], **hint)
+    based = (word.Rn != 31) & (word.Rn == word.Rd)
+    imm9 = word.imm9.as_signed()
+    unextended = ~word.option[1]
+    by_register = {"operand2": Operand2.EXTENDED, "amount": Mux(word.scaled, word.size, 0)}
+    for bits, reserved, has_prefetch, mode in (
+        ("01 {} imm12:12", 0, True, {"immediate": word.imm12 << word.size}),
+        ("00 {} 0 imm9:9 00", 0, True, {"immediate": imm9}),
+        ("00 {} 1 Rm:5 option:3 S 10", unextended, True, by_register),
+        ("00 {} 0 imm9:9 01", based, False, {"immediate": imm9, "writeback": 1, "post_index": 1}),
+        ("00 {} 0 imm9:9 11", based, False, {"immediate": imm9, "writeback": 1}),
+    ):
+        rest = f"111 0 {bits} Rn:5 Rt:5"
+        if has_prefetch:
+            hint = f"11 {rest.format('10')}"
+            made.row(hint, Group.PREFETCH, reserved, timing=TimingClass.HINT)
+        for opc, fields, unknown in accesses:
+            diagram = f"size:2 {rest.format(opc)}"
+            made.row(diagram, Group.MEMORY, reserved | unknown, **fields, **mode)
