@@ -20,7 +20,7 @@ from model.programs import ProgramError
 from model.programs.elf import load_executable
 from model.programs.image import Image, to_text
 from model.programs.layout import BOOT_BASE, GUEST_BASE, HYPERVISOR_BASE
-from model.programs.load import BOOT, DIRECTORY, GUESTS, HYPERVISORS, SELF_STEPPING
+from model.programs.load import BOOT, DIRECTORY, GUESTS, HYPERVISORS, SELF_STEPPING, VIRT
 
 #: -mstrict-align: without translation, memory is Device memory to a core that has the MMU.
 _OPTIONS = (
@@ -75,7 +75,7 @@ def _hypervisor(sequence: str) -> Program:
 
 #: All images, in the order in which they are built.
 PROGRAMS = (
-    Program(BOOT, ("boot.S",), BOOT_BASE),
+    *(Program(name, (f"{name}.S",), BOOT_BASE) for name in (BOOT, VIRT)),
     *(_hypervisor(sequence) for sequence in HYPERVISORS),
     *(Program(name, ("start.S", f"{name}.c"), GUEST_BASE) for name in GUESTS),
     *(Program(name, (f"{name}.S",), GUEST_BASE) for name in SELF_STEPPING),

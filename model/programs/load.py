@@ -1,9 +1,11 @@
 """Images ready to run from reset: programs of ours, and a user's own."""
 
+import struct
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from model.arch import MDCR_EL2, RAM_BASE, RAM_SIZE, Mode, SPSR_ELx
+from model.arch import HCR_EL2, MDCR_EL2, RAM_BASE, RAM_SIZE, Mode, SPSR_ELx
 from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP
 from model.kvm.vcpu import Vcpu, set_guest_debug
 from model.programs import ProgramError
@@ -13,6 +15,9 @@ from model.programs.image import Image, from_text
 DIRECTORY = Path(__file__).parent
 
 BOOT = "boot"
+
+#: The same on QEMU's `virt` machine, which begins at EL2.
+VIRT = "virt"
 
 #: The loop at EL2, one image a sequence.
 HYPERVISORS = {name: f"hypervisor_{name}" for name in ("v1", "bic", "callout")}
@@ -64,6 +69,32 @@ def hosted(name: str, sequence: str, guest_debug: int = STEPPING) -> Image:
     `guest_debug` is KVM_GUESTDBG_*, 32 bits. It is over at `done`, with the vcpu saved and the
     number of steps at `steps`; or at `failed`, with ESR_EL2 in x0.
     """
+    return load(BOOT).combined(_with_hypervisor(name, sequence, guest_debug))
+
+
+def on_virt(name: str, sequence: str, guest_debug: int, rounds: int) -> Image:
+    """As `hosted`, for QEMU's `virt` machine: from EL2, the guest `rounds` times, then power off.
+
+    `rounds` is 1 to 2^64 - 1; the guest must be one that can run again on what it has left behind.
+    Stage 2 stays off, as there are no tables. See virt.S for what is told on the serial line.
+    """
+    if rounds < 1:
+        raise ValueError(f"{rounds} rounds: it runs once at least")
+    image = load(VIRT).combined(_with_hypervisor(name, sequence, guest_debug))
+    at = image.symbols
+    patches = {
+        "virt_rounds": rounds,
+        "virt_guest_enter": at["guest_enter"],
+        "virt_entry": load(name).entry,
+        "hypervisor_hcr": HCR_EL2.RW.mask,
+    }
+    branches = tuple((at[end], _branch(at[end], at[f"virt_{end}"])) for end in ("done", "failed"))
+    patched = image.patched(patches)
+    return replace(patched, segments=patched.segments + branches)
+
+
+def _with_hypervisor(name: str, sequence: str, guest_debug: int) -> Image:
+    """The loop at EL2, and a guest that it runs."""
     vcpu = Vcpu()
     set_guest_debug(vcpu, guest_debug)
     program = load(name)
@@ -72,8 +103,12 @@ def hosted(name: str, sequence: str, guest_debug: int = STEPPING) -> Image:
         "vcpu_mdcr_el2": vcpu.mdcr_el2 & MDCR_EL2.TDE.mask,
         "vcpu_elr": program.entry,
     }
-    hypervisor = load(HYPERVISORS[sequence])
-    return load(BOOT).combined(hypervisor, program).patched(patches)
+    return load(HYPERVISORS[sequence]).combined(program).patched(patches)
+
+
+def _branch(address: int, target: int) -> bytes:
+    """B at an address, to a target."""
+    return struct.pack("<I", 0x1400_0000 | (target - address) // 4 & 0x3FF_FFFF)
 
 
 def load_elf(path: Path) -> Image:

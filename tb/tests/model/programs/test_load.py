@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from model.arch import RAM_BASE, RAM_SIZE, Mode, SPSR_ELx
+from model.arch import HCR_EL2, RAM_BASE, RAM_SIZE, Mode, SPSR_ELx
 from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP
 from model.programs import ProgramError
 from model.programs.image import Image, from_text, to_text
@@ -14,10 +14,12 @@ from model.programs.load import (
     GUESTS,
     HYPERVISORS,
     SELF_STEPPING,
+    VIRT,
     guest,
     hosted,
     load,
     load_elf,
+    on_virt,
 )
 from tb.tests.model.programs.elf_file import (
     B_SELF,
@@ -35,7 +37,7 @@ from tb.tests.model.programs.elf_file import (
 from tb.tests.model.programs.run import loaded, run
 
 RAM_END = RAM_BASE + RAM_SIZE
-ALL = (BOOT, *HYPERVISORS.values(), *GUESTS, *SELF_STEPPING)
+ALL = (BOOT, VIRT, *HYPERVISORS.values(), *GUESTS, *SELF_STEPPING)
 
 
 # Text
@@ -90,7 +92,7 @@ def test_images_are_where_they_belong(name):
     image = load(name)
     low, high = (
         (RAM_BASE, 0x4008_0000)
-        if name == BOOT
+        if name in (BOOT, VIRT)
         else (0x4008_0000, 0x4009_0000 - 0x1000)  # the stack comes down from there
         if name in HYPERVISORS.values()
         else (CODE, 0x401F_0000 - 0x1000)
@@ -149,6 +151,20 @@ def test_the_vcpu_is_as_kvm_sets_it_up(control, debug, mdcr, sequence):
     assert patched_value(image, "vcpu_guest_debug") == debug
     assert patched_value(image, "vcpu_mdcr_el2") == mdcr
     assert image.symbols["vcpu_guest_debug"] - image.symbols["vcpu"] == 0x40
+
+
+@pytest.mark.parametrize("sequence", HYPERVISORS)
+def test_on_virt_the_loop_comes_back_at_its_end(sequence):
+    image = on_virt("list", sequence, 3, rounds=5)
+    at = image.symbols
+    for end, target in (("done", "virt_done"), ("failed", "virt_failed")):
+        word = patched_value(image, end) & 0xFFFF_FFFF
+        assert word >> 26 == 0b000101  # B
+        assert at[end] + 4 * ((word & 0x3FF_FFFF) - (1 << 26)) == at[target]
+    assert patched_value(image, "virt_rounds") == 5
+    assert patched_value(image, "virt_guest_enter") == at["guest_enter"]
+    assert patched_value(image, "vcpu_guest_debug") == 3
+    assert not patched_value(image, "hypervisor_hcr") & HCR_EL2.VM.mask
 
 
 def test_guest_debug_has_32_bits():
