@@ -4,12 +4,12 @@ import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from types import SimpleNamespace
 
-from tb import coverage
+from tb.bins import Counts
+from tb.core import coverage
 from tb.core import rows as rows_of_trace
 from tb.core.lockstep import Lockstep, Mismatch
 from tb.core.machine import Image, Limits, Memory
 from tb.core.rows import Inputs, Rows, joined
-from tb.coverage import Counts
 from tb.scoreboard import Difference
 from tb.testbench import Failure, Simulator, Table
 
@@ -21,11 +21,13 @@ class CoreTestbench:
     """One test of the core on one simulator."""
 
     def __init__(self, simulator: Simulator, name: str, seed: int):
+        self.name, self.seed = name, seed
         self.rng = random.Random(f"{name} {seed}")
         self.remarks: list[str] = []  #: printed when the test fails
         self.tables: list[Table] = []
         self.clocked = 0  #: cycles of all runs
         self.checked = 0  #: rows of all runs
+        self.counts = coverage.none()  #: of the rows that were held against the reference
         self.inputs = 0  #: see `tb.testbench.Testbench`: no case goes through all of them
         self.memory = Memory()  #: of the last run
         self.lockstep: Lockstep | None = None  #: of the last run
@@ -76,6 +78,10 @@ class CoreTestbench:
             self.checked += len(rows)
             if lockstep:
                 self.lockstep.check(rows)
+                if len(rows):
+                    self.counts += coverage.count(rows.columns)
+            else:
+                self.lockstep.pass_over(rows)
             yield rows
             if machine.rows < wanted and not machine.at_end:
                 raise Failure(self._no_end(rows, max_cycles))
@@ -111,4 +117,4 @@ class CoreTestbench:
         """The coverage. ValueError if nothing was compared."""
         if not self.checked:
             raise ValueError("the test compared nothing: no program was run")
-        return coverage.none()
+        return self.counts
