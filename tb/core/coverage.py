@@ -192,3 +192,11 @@ def values(group: Group) -> dict[str, npt.NDArray[Any]]:
         name: grid.astype(np.bool_) if names == ["0", "1"] else grid
         for (name, names), grid in zip(group.dimensions.items(), grids, strict=True)
     }
+
+
+def by_group(counts: Counts) -> Iterator[tuple[str, int, int]]:
+    """(group, legal bins that were hit, legal bins)."""
+    ends = np.cumsum([group.size for group in GROUPS])[:-1]
+    parts = (np.split(each, ends) for each in (legal() & (counts > 0), legal()))
+    for group, hit, possible in zip(GROUPS, *parts, strict=True):
+        yield group.name, int(hit.sum()), int(possible.sum())

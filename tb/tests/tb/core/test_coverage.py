@@ -170,11 +170,15 @@ def test_accesses_to_system_registers_and_what_became_of_them():
 
 def test_how_many_bins_are_legal():
     assert coverage.legal().shape == (BINS,)
-    base, found = 0, {}
-    for group in GROUPS:
-        found[group.name] = int(coverage.legal()[base : base + group.size].sum())
-        base += group.size
-    assert found == LEGAL
+    assert coverage.legal().sum() == sum(LEGAL.values())
+    assert list(coverage.by_group(coverage.none())) == [(name, 0, of) for name, of in LEGAL.items()]
+
+
+def test_by_group_counts_legal_bins_that_were_hit():
+    counts = np.full(BINS, 2)
+    assert list(coverage.by_group(counts)) == [(name, of, of) for name, of in LEGAL.items()]
+    counts[: len(LEGAL) + 1] = 0
+    assert next(coverage.by_group(counts)) == ("instruction", 160, 173)
 
 
 @pytest.mark.parametrize("family", IMPOSSIBLE, ids=lambda family: family.reason)
@@ -188,11 +192,7 @@ def test_random_programs_hit_nothing_impossible_and_most_of_the_rest(random_colu
     counts = sum((coverage.count(each) for each in random_columns.values()), coverage.none())
     impossible = np.flatnonzero(~coverage.legal() & (counts > 0))
     assert [bins.name(GROUPS, int(at)) for at in impossible] == []
-    base, hits = 0, {}
-    for group in GROUPS:
-        part = slice(base, base + group.size)
-        hits[group.name] = int((counts[part][coverage.legal()[part]] > 0).sum())
-        base += group.size
+    hits = {name: hit for name, hit, _ in coverage.by_group(counts)}
     for name in ("instruction", "step state", "both pending", "late write", "abort"):
         assert hits[name] == LEGAL[name], name
     for name in ("exception", "stepped", "step syndrome", "return", "synchronised"):
