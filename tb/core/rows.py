@@ -124,7 +124,7 @@ def packed(given: Iterable[Any]) -> Inputs:
     """Inputs from those of the reference, a row each: what a read of the cycle counter gives, is
     not among them. ValueError if there are none.
     """
-    columns = zip(*((getattr(each, name) for name in INPUTS) for each in given), strict=True)
+    columns = zip(*(tuple(getattr(each, name) for name in INPUTS) for each in given), strict=True)
     return inputs(**dict(zip(INPUTS, columns, strict=True)))
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from model.a64.trace import Inputs as Given
 from tb.core import rows
-from tb.core.rows import HIGH, INPUTS, TRACE, Rows, chunks, inputs, joined
+from tb.core.rows import HIGH, INPUTS, TRACE, Rows, chunks, input_values, inputs, joined, packed
 from tb.harness import CORE, pack, unpack
 
 COUNT = 50
@@ -84,3 +85,10 @@ def test_inputs_are_those_of_the_core():
     assert INPUTS.keys() < TRACE.keys()
     with pytest.raises(TypeError, match=r"^no such input: nmi$"):
         inputs(nmi=1)
+
+
+def test_each_row_has_its_own_inputs(rng):
+    given = [Given(*(rng.getrandbits(1) for _ in INPUTS), cycle_count=n) for n in range(COUNT)]
+    assert len(set(given)) > COUNT // 4
+    for each, bits in zip(given, packed(given).tolist(), strict=True):
+        assert input_values(bits) == {name: getattr(each, name) for name in INPUTS}
