@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tb import coverage, plan
+from tb import plan, totals
 from tb.testbench import Table
 from tb.work import Result
 
@@ -114,7 +114,7 @@ def _record(result: Result) -> dict[str, Any]:
 
 
 def _result(record: dict[str, Any]) -> Result:
-    counts = coverage.none()
+    counts = totals.none()
     bins, hits = record["counts"]
     counts[bins] = hits
     waves = Path(record["waves"]) if record["waves"] else None

@@ -7,8 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tb import coverage
-from tb.coverage import Counts
+from tb import totals
+from tb.bins import Counts
 from tb.plan import VERSION, Plan, difference, from_record
 from tb.report import Report, by_name
 from tb.testbench import Table
@@ -90,7 +90,7 @@ def _part(path: Path, content: Any) -> _Part:
     plan = from_record(content["run"])
     if not 1 <= plan.shard <= plan.shards or not plan.share:
         raise ValueError
-    counts = coverage.none()
+    counts = totals.none()
     for at, hits in content["coverage"]["counts"].items():
         counts[int(at)] = hits
     return _Part(
@@ -113,7 +113,7 @@ def _result(test: dict[str, Any]) -> Result:
         test["status"],
         int(test["cycles"]),
         float(test["seconds"]),
-        coverage.none(),
+        totals.none(),
         str(test["failure"]),
         inputs=int(test["inputs"]),
         tables=[Table(**table) for table in test["tables"]],

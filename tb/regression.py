@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tb import coverage, report, runner, work
 from tb import plan as planning
+from tb import report, runner, totals, work
 from tb.cases import CASES
 from tb.cluster import Cluster
 from tb.journal import Journal
@@ -39,7 +39,9 @@ def plan(names: Sequence[str], options: argparse.Namespace, not_run: list[tuple[
         options.seeds,
         options.hyp,
         planning.sequence_digest(options.hyp),
-        not options.patterns and not options.hyp,
+        options.elf,
+        planning.program_digest(options.elf),
+        not (options.patterns or options.hyp or options.elf),
     )
     asked = replace(asked, tests=len(asked.jobs()), shard=shard, shards=shards)
     bulk = [name for name in names if CASES[name].bulk]
@@ -73,7 +75,7 @@ def run(
 
     The journal stays until the block has ended well: its results may be on no other file.
     """
-    coverage.legal()  # before the workers start, so that they inherit it
+    totals.prepare()  # before the workers start, so that they inherit it
     found = Report(asked, not_run=not_run)
     header = {**asked.record(), "waves": options.waves}
     journal = Journal(SIM_BUILD / "journal", header, options.resume)
@@ -104,7 +106,7 @@ def _go(found: Report, options: argparse.Namespace, console: Console, journal: J
     for result in journal.done:
         found.add(result)
         if result.status != PASSED:
-            report.print_failure(console, result, options.hyp)
+            report.print_failure(console, result, found.plan)
     left = [job for job in found.plan.jobs() if job not in done]
     if left and not (found.bad and options.first):
         _run_jobs(left, found, options, console, journal)
@@ -122,14 +124,14 @@ def _run_jobs(
         for result in _results(crew, found.plan, left, options, progress.tick):
             failed = result.status != PASSED
             if failed and not result.waves and not result.killed:
-                result.waves = _second_run(result, options.hyp)
+                result.waves = _second_run(result, found.plan)
             journal.add(result)
             found.add(result)
             progress.advance(result.cycles)
             if not options.quiet:
                 report.print_result(console, result)
             if failed:
-                report.print_failure(console, result, options.hyp)
+                report.print_failure(console, result, found.plan)
             if failed and options.first:
                 return
 
@@ -171,10 +173,10 @@ def _after_death(task: Task[Unit], queue: deque[Task[Unit]]) -> list[Result]:
     return []
 
 
-def _second_run(result: Result, user_sequence: str | None) -> Path | None:
+def _second_run(result: Result, plan: Plan) -> Path | None:
     """The same test again, for its waveform; None if that kills its process."""
     job, design = Job(result.name, result.seed), CASES[result.name].design.name
-    unit = Unit(result.simulator, (job,), user_sequence, waves=WAVES, design=design)
+    unit = Unit(result.simulator, (job,), plan.hyp, plan.elf, waves=WAVES, design=design)
     try:
         ((_, results),) = runner.over_processes(work.run_unit, [unit], 1)
     except runner.WorkerDied:

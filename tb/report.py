@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from model.files import writing
-from tb import coverage
-from tb.coverage import Counts
+from tb import totals
+from tb.bins import Counts
 from tb.failures import table as lines_of_table
 from tb.plan import Plan
 from tb.work import ERROR, PASSED, Result
 
 #: what results hold whose counts were added up: thousands would take much memory
-_ADDED = coverage.none()
+_ADDED = totals.none()
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class Report:
 
     plan: Plan
     results: list[Result] = field(default_factory=list)
-    counts: Counts = field(default_factory=coverage.none)  #: over all tests and simulators
+    counts: Counts = field(default_factory=totals.none)  #: over all tests and simulators
     not_run: list[tuple[str, str]] = field(default_factory=list)  #: (name, reason)
     seconds: float = 0.0
     interrupted: bool = False  #: by Ctrl-C, before all had run
@@ -48,7 +48,7 @@ class Report:
     @property
     def illegal(self) -> list[str]:
         """Bins that were hit though the model never hits them."""
-        return coverage.illegal_hits(self.counts)
+        return totals.illegal_hits(self.counts)
 
     @property
     def passed(self) -> bool:
@@ -72,18 +72,20 @@ def _word(result: Result) -> str:
     return "ERROR" if result.status == ERROR else "FAIL"
 
 
-def reproduce(result: Result, hyp: str | None) -> str:
+def reproduce(result: Result, plan: Plan) -> str:
     """The command that runs a test again."""
     command = f"python -m tb.run {result.name} --sim {result.simulator} --seed {result.seed} -w"
-    return command + (f" --hyp {shlex.quote(hyp)}" if hyp else "")
+    files = {"--hyp": plan.hyp, "--elf": plan.elf}
+    given = [f" {option} {shlex.quote(file)}" for option, file in files.items() if file]
+    return command + "".join(given)
 
 
-def print_failure(console: Console, result: Result, hyp: str | None) -> None:
+def print_failure(console: Console, result: Result, plan: Plan) -> None:
     """All that a failing test has to say."""
     console.print(
         f"\n[bold red]{_word(result)}[/] {result.name} \\[{result.simulator}, seed {result.seed}]",
     )
-    lines = [*result.failure.splitlines(), f"reproduce: {reproduce(result, hyp)}"]
+    lines = [*result.failure.splitlines(), f"reproduce: {reproduce(result, plan)}"]
     if result.waves:
         lines.append(f"waveform:  gtkwave {result.waves.with_suffix('.vcd')} {result.waves}")
     for line in lines:
@@ -106,7 +108,7 @@ def print_summary(console: Console, report: Report, verbose: bool) -> None:
     everything = report.plan.whole and report.plan.shards == 1
     for name, reason in report.not_run:
         console.print(f"not run: {name}: {reason}", markup=False)
-    holes = coverage.holes(report.counts)
+    holes = totals.holes(report.counts)
     if holes and (everything or verbose):
         shown = holes if verbose else holes[:10]
         console.print(f"coverage: {len(holes)} legal bins were not hit:")
@@ -122,8 +124,8 @@ def print_summary(console: Console, report: Report, verbose: bool) -> None:
 def verdict(report: Report) -> str:
     """The last line."""
     total, of, bad = len(report.results), report.plan.share, len(report.bad)
-    legal = int(coverage.legal().sum())
-    hit = legal - len(coverage.holes(report.counts))
+    legal = totals.legal(report.counts)
+    hit = legal - len(totals.holes(report.counts))
     figures = (
         f"{sum(result.cycles for result in report.results):,} cycles, "
         f"coverage {hit}/{legal} bins, seed {report.plan.seed}, {report.seconds:.1f} s"
@@ -151,8 +153,8 @@ def _verdict_word(report: Report) -> str:
 
 def write_json(path: Path, report: Report) -> None:
     """All of the report as one JSON object, which `tb.merge` reads. Raises OSError."""
-    holes = coverage.holes(report.counts)
-    legal = int(coverage.legal().sum())
+    holes = totals.holes(report.counts)
+    legal = totals.legal(report.counts)
     content: dict[str, Any] = {
         "verdict": _verdict_word(report),
         "run": report.plan.record(),

@@ -7,12 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from tb import cases, coverage, failures, sims, waves
+from tb import cases, failures, sims, totals, waves
+from tb.bins import Counts
 from tb.cases import hyp
+from tb.cases.core import elf
 from tb.core import failures as core_failures
 from tb.core.testbench import CoreTestbench
 from tb.core.waves import CORE_SHOWN
-from tb.coverage import Counts
 from tb.harness import CORE, DESIGNS, UNIT
 from tb.scoreboard import Mismatch
 from tb.testbench import Failure, Simulator, Table, Testbench
@@ -40,6 +41,7 @@ class Unit:
     simulator: str
     jobs: tuple[Job, ...]
     hyp: str | None = None  #: the file of the user's own sequence, if any
+    elf: str | None = None  #: the file of the user's own program, if any
     first: bool = False  #: leave out the jobs after one that fails
     waves: Path | None = None  #: directory for a waveform; then there is one job
     design: str = UNIT.name  #: what all of its jobs test
@@ -71,11 +73,12 @@ class RunJobs:
     simulator: str
     jobs: tuple[Job, ...]
     hyp: str | None
+    elf: str | None
     first: bool
 
     async def __call__(self, simulator: Simulator) -> list[Result]:
         """Run them all, or up to the first that fails: a failure ends its job, not the others."""
-        load_cases(self.hyp)
+        load_cases(self.hyp, self.elf)
         results: list[Result] = []
         for job in self.jobs:
             results.append(await _run_job(simulator, job, self.simulator))
@@ -92,24 +95,26 @@ _BENCHES: dict[str, tuple[Any, Any]] = {
 _SHOWN = {shown.design.name: shown for shown in (waves.UNIT_SHOWN, CORE_SHOWN)}
 
 
-def load_cases(user_sequence: str | None) -> None:
+def load_cases(user_sequence: str | None, user_program: str | None = None) -> None:
     """Make sure that all cases are known, the user's own among them."""
     cases.load()
     if user_sequence and hyp.USER not in cases.CASES:
         hyp.register_user(user_sequence)
+    if user_program and elf.USER not in cases.CASES:
+        elf.register_user(user_program)
 
 
 async def _run_job(simulator: Simulator, job: Job, name: str) -> Result:
     case = cases.CASES[job.case]
     made, says = _BENCHES[case.design.name]
     tb = made(simulator, job.case, job.seed)
-    counts, mismatch = coverage.none(), None
+    counts, mismatch = totals.none(), None
     status, failure = PASSED, ""
     start = time.perf_counter()
     try:
         await simulator.reset()
         await case.body(tb)
-        counts = await tb.finish()
+        counts = totals.of(case.design.name, await tb.finish())
     except Mismatch as error:
         status, failure, mismatch = FAILED, says.mismatch(tb, error), error.cycle
     except Failure as error:
@@ -145,7 +150,7 @@ def default_simulator() -> str:
 
 def run_unit(unit: Unit) -> list[Result]:
     """Run a unit. SimulatorError if the simulator itself cannot be built or run."""
-    task = RunJobs(unit.simulator, unit.jobs, unit.hyp, unit.first)
+    task = RunJobs(unit.simulator, unit.jobs, unit.hyp, unit.elf, unit.first)
     design = DESIGNS[unit.design]
     if unit.waves is None:
         return adapter(unit.simulator).run(task, None, design)
@@ -172,7 +177,7 @@ def killed(unit: Unit, times: int) -> Result:
         ERROR,
         cycles=0,
         seconds=0.0,
-        counts=coverage.none(),
+        counts=totals.none(),
         failure=f"{failure}; did it run out of memory?",
         killed=True,
     )

@@ -45,8 +45,7 @@ class Lockstep:
 
     def check(self, rows: Rows) -> None:
         """Hold the next rows against the reference. Mismatch at the first one that differs."""
-        parts = [self.recent.tail(BEFORE), rows] if self.recent else [rows]
-        self.recent = joined(parts)
+        recent = self.pass_over(rows)
         if not len(rows):
             return
         step = self.processor.step
@@ -60,8 +59,14 @@ class Lockstep:
             default=None,
         )
         if at is not None:
-            before = len(self.recent) - len(rows)
-            raise Mismatch(self.recent, before + at, _differences(rows, said, at))
+            before = len(recent) - len(rows)
+            raise Mismatch(recent, before + at, _differences(rows, said, at))
+
+    def pass_over(self, rows: Rows) -> Rows:
+        """Take note of the next rows, no more; returns them, after some that came before."""
+        parts = [self.recent.tail(BEFORE), rows] if self.recent else [rows]
+        self.recent = joined(parts)
+        return self.recent
 
     def _given(self, rows: Rows) -> Iterator[Given]:
         numbers = np.minimum(np.arange(rows.first, rows.first + len(rows)), len(self._inputs) - 1)

@@ -27,13 +27,13 @@ HANGS = 600  #: seconds: far more than a loaded machine takes
 #: The work of a worker in these tests: one job ends its process.
 DEADLY = """
 import os, signal
-from tb import coverage
+from tb import totals
 from tb.work import PASSED, Result
 
 def run_unit(directory, unit):
     if any(job.case == "directed.reset_state" for job in unit.jobs):
         os.kill(os.getpid(), signal.SIGKILL)
-    none = coverage.none()
+    none = totals.none()
     return [Result(job.case, "pysim", job.seed, PASSED, 1, 0.1, none) for job in unit.jobs]
 
 def broken(directory, unit):

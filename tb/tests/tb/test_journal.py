@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tb
-from tb import coverage
+from tb import totals
 from tb.journal import Journal, JournalError
 from tb.plan import Plan
 from tb.testbench import Table
@@ -20,7 +20,7 @@ HEADER = Plan(("pysim",), ("toy.one", "toy.two"), seed=1, tests=2).record()
 
 
 def result(name="toy.one", **more):
-    counts = coverage.none()
+    counts = totals.none()
     counts[[3, 70]] = 5, 1 << 40
     return Result(name, "pysim", 1, PASSED, 12, 0.25, counts, **more)
 
@@ -56,7 +56,7 @@ def test_results_come_back_as_they_were(tmp_path):
 
 def test_a_result_that_hit_nothing_comes_back(tmp_path):
     empty = result()
-    empty.counts = coverage.none()
+    empty.counts = totals.none()
     journal(tmp_path, empty)
     assert resumed(tmp_path)[0].counts.sum() == 0
 

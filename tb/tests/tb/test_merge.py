@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from tb import coverage, report
+from tb import report, totals
 from tb.merge import MergeError, merge
 from tb.plan import VERSION, Plan
 from tb.report import Report
@@ -20,7 +20,7 @@ PLAN = Plan(("pysim",), NAMES, tests=len(NAMES), shards=SHARDS)
 
 
 def result(at):
-    counts = coverage.none()
+    counts = totals.none()
     counts[at : at + 2] = 1 << 40
     status, failure = (FAILED, "bad\n  [worse]") if at == 4 else (PASSED, "")
     tables = [Table("found", ["what", "how"], [["x", str(at)]])] if at == 2 else []

@@ -11,7 +11,7 @@ import pytest
 from junitparser import JUnitXml
 from rich.console import Console
 
-from tb import coverage, report, run
+from tb import coverage, report, run, totals
 from tb.plan import Plan
 from tb.report import Report
 from tb.testbench import Table
@@ -19,7 +19,7 @@ from tb.work import ERROR, FAILED, PASSED, Result
 
 
 def result(name="toy.one", simulator="pysim", seed=1, status=PASSED, **more):
-    counts = more.pop("counts", coverage.none())
+    counts = more.pop("counts", totals.none())
     return Result(name, simulator, seed, status, 1234, 0.5678, counts, **more)
 
 
@@ -30,13 +30,13 @@ def failing(**more):
 
 def everything():
     """A count in every legal bin."""
-    return coverage.legal().astype(np.int64)
+    return totals.of("unit", coverage.legal().astype(np.int64))
 
 
 def illegal():
     counts = coverage.none()
     counts[np.flatnonzero(~coverage.legal())[0]] = 1
-    return counts
+    return totals.of("unit", counts)
 
 
 def report_of(*results, seed=1, total=None, whole=True, **more):
@@ -160,10 +160,10 @@ def test_a_reason_with_brackets_is_told_whole(mixed):
 
 def test_coverage_is_merged_over_tests():
     legal = np.flatnonzero(coverage.legal())
-    halves = [coverage.none(), coverage.none()]
+    halves = [totals.none(), totals.none()]
     halves[0][legal[:100]], halves[1][legal[100:]] = 1, 1
     found = report_of(*(result(counts=half) for half in halves))
-    assert coverage.holes(found.counts) == []
+    assert totals.holes(found.counts) == []
 
 
 def test_holes_are_listed_where_every_test_ran():
@@ -195,7 +195,7 @@ def test_a_failing_test_says_so():
 
 def test_a_failure_is_printed_in_full():
     found = failing(waves=Path("sim_build/waves/a.gtkw"))
-    assert printed(report.print_failure, found, None).splitlines() == [
+    assert printed(report.print_failure, found, Plan((), ())).splitlines() == [
         "",
         "FAIL toy.bad [pysim, seed 1]",
         *(f"  {line}" for line in found.failure.splitlines()),
@@ -206,13 +206,15 @@ def test_a_failure_is_printed_in_full():
 
 @pytest.mark.parametrize("seed", [1, 77, -3])
 @pytest.mark.parametrize("hyp", [None, "my seq.S", "it's.S"])
-def test_the_command_to_reproduce_is_one_that_run_understands(seed, hyp):
+@pytest.mark.parametrize("elf", [None, "my program"])
+def test_the_command_to_reproduce_is_one_that_run_understands(seed, hyp, elf):
     found = result("hyp.user" if hyp else "toy.bad", "icarus", seed, FAILED)
-    words = shlex.split(report.reproduce(found, hyp))
+    words = shlex.split(report.reproduce(found, Plan((), (), hyp=hyp, elf=elf)))
     assert words[:3] == ["python", "-m", "tb.run"]
     options = run.parser().parse_args(["-w=all" if word == "-w" else word for word in words[3:]])
     assert options.patterns == [found.name]
-    assert (options.sim, options.seed, options.hyp) == ("icarus", seed, hyp)
+    assert (options.sim, options.seed) == ("icarus", seed)
+    assert (options.hyp, options.elf) == (hyp, elf)
 
 
 # Colour
@@ -222,7 +224,7 @@ def test_no_colour_without_a_terminal(mixed, monkeypatch):
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     for do, *arguments in (
         (report.print_result, mixed.results[0]),
-        (report.print_failure, mixed.results[1], None),
+        (report.print_failure, mixed.results[1], mixed.plan),
         (report.print_summary, mixed, False),
     ):
         assert "\x1b" not in printed(do, *arguments)
@@ -237,7 +239,7 @@ def test_colour_on_a_terminal(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     text = printed(report.print_result, result(), force_terminal=True)
     assert text.startswith("\x1b[32mPASS\x1b[0m toy.one ")
-    assert colours(printed(report.print_failure, failing(), None, force_terminal=True))
+    assert colours(printed(report.print_failure, failing(), Plan((), ()), force_terminal=True))
 
 
 def test_no_color_is_heeded_on_a_terminal(monkeypatch, mixed):
@@ -245,7 +247,7 @@ def test_no_color_is_heeded_on_a_terminal(monkeypatch, mixed):
     monkeypatch.setenv("TERM", "xterm")
     for do, *arguments in (
         (report.print_result, mixed.results[0]),
-        (report.print_failure, mixed.results[1], None),
+        (report.print_failure, mixed.results[1], mixed.plan),
         (report.print_summary, mixed, False),
     ):
         assert not colours(printed(do, *arguments, force_terminal=True))

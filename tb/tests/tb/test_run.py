@@ -191,7 +191,7 @@ def test_a_test_that_breaks_is_no_pass(run):
 
 
 def test_an_illegal_bin_fails_the_run(run, monkeypatch):
-    monkeypatch.setattr("tb.coverage.illegal_hits", lambda counts: ["transition: never"])
+    monkeypatch.setattr("tb.totals.illegal_hits", lambda counts: ["transition: never"])
     code, out, _ = run("toy.steps")
     assert code == 1
     assert out[-2] == "illegal: the model never does this: transition: never"

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from model.arch import Event
-from tb import cases, coverage, work
+from tb import cases, totals, work
 from tb.testbench import CONTROLS, DEFAULTS, Failure
 from tb.work import ERROR, FAILED, PASSED, Job, Unit, deal, run_unit
 
@@ -171,4 +171,4 @@ def test_the_default_simulator_is_the_fastest_that_can_run(monkeypatch):
 
 def test_coverage_of_a_job_is_legal():
     (result,) = run("good")
-    assert coverage.illegal_hits(result.counts) == []
+    assert totals.illegal_hits(result.counts) == []

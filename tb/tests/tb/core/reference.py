@@ -64,6 +64,8 @@ class ReferenceMachine:
 class ReferenceSimulator:
     """`tb.testbench.Simulator`, as far as a case of the core uses it."""
 
+    rows = 1000
+
     def __init__(self, faults=None, stuck=None):
         self._made = ReferenceMachine(faults, stuck)
 

@@ -2,9 +2,11 @@
 
 import asyncio
 
+import numpy as np
 import pytest
 
 from model.arch import RAM_BASE
+from tb.core import coverage
 from tb.core.lockstep import Mismatch
 from tb.core.machine import ImageError
 from tb.core.rows import inputs
@@ -53,6 +55,7 @@ def test_runs_add_up_and_each_begins_anew():
 def test_a_run_may_be_as_long_as_is_said():
     tb, rows = run(max_rows=7)
     assert len(rows) == tb.checked == 7
+    assert tb.most_rows == ReferenceSimulator.rows
     _, rows = run(max_rows=ROWS + 9, at_self_branch=False)
     assert rows["pc"][ROWS - 1 :].tolist() == [RAM_BASE + 20] * 10
 
@@ -67,6 +70,22 @@ def test_batches_are_all_rows_a_part_at_a_time():
         assert numbers == list(range(1001))
 
     bench(body)
+
+
+def test_batches_need_not_be_compared():
+    async def body(tb):
+        count = sum([len(rows) async for rows in tb.batches(image(), lockstep=False)])
+        assert tb.checked == count == ROWS
+        assert tb.lockstep.recent.row(-1).number == ROWS - 1
+        assert tb.counts.sum() == 0
+
+    bench(body, faults={2: {"nzcv_after": 9}, 3: {"memory": RAM_BASE}})
+
+
+def test_the_coverage_is_that_of_all_batches():
+    tb, rows = run()
+    assert np.array_equal(tb.counts, coverage.count(rows.columns))
+    assert np.array_equal(asyncio.run(tb.finish()), tb.counts)
 
 
 def test_inputs_are_driven():
