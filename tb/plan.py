@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from model.hyp import sequences
+from model.programs import load as programs
 from tb import work
 from tb.cases import CASES
 from tb.work import Job, Unit
@@ -45,9 +46,16 @@ VERSION = _version()
 
 def sequence_digest(hyp: str | None) -> str | None:
     """What the user's own sequence is. SequenceError if there is none."""
-    if hyp is None:
-        return None
-    return hashlib.sha256(repr(sequences.load(hyp)).encode()).hexdigest()[:16]
+    return None if hyp is None else _digest(sequences.load(hyp))
+
+
+def program_digest(elf: str | None) -> str | None:
+    """What the user's own program is. ProgramError if there is none."""
+    return None if elf is None else _digest(programs.load_elf(Path(elf)).segments)
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,8 @@ class Plan:
     seeds: int = 1  #: how many a random case runs with
     hyp: str | None = None  #: the file of the user's own sequence, if any
     sequence: str | None = None  #: its digest
+    elf: str | None = None  #: the file of the user's own program, if any
+    program: str | None = None  #: its digest
     whole: bool = False  #: every case was selected: a hole in the coverage means something
     tests: int = 0  #: in all shards together
     shard: int = 1  #: this one is the shard-th
@@ -141,7 +151,7 @@ def units(
         hands = workers * (3 if simulator in _SIZES else 1)
         size = 1 if waves else _SIZES.get(simulator, _SIZE)
         for hand in _hands(here, hands, hands * size):
-            yield Unit(simulator, hand, plan.hyp, first, waves, design)
+            yield Unit(simulator, hand, plan.hyp, plan.elf, first, waves, design)
 
 
 def _hands(jobs: list[Job], count: int, size: int) -> Iterator[tuple[Job, ...]]:

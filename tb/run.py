@@ -19,9 +19,11 @@ from rich.markup import escape
 from model import vectors
 from model.a64 import A64Error
 from model.hyp import SequenceError
+from model.programs import ProgramError
 from model.vectors import Chunk, Outputs, VectorError
 from tb import lines, merge, regression, report, runner, work
 from tb.cases import CASES, hyp
+from tb.cases.core import elf
 from tb.cluster import ClusterError
 from tb.journal import JournalError
 from tb.merge import MergeError
@@ -104,6 +106,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--vectors", type=Path, metavar="IN", help="run a vector file")
     p.add_argument("-o", type=Path, dest="output", metavar="OUT", help="its answers")
     p.add_argument("--hyp", metavar="FILE", help="test a guest-entry sequence: .S, words, ELF")
+    p.add_argument("--elf", metavar="FILE", help="run a program on the core: a static ELF")
     return p
 
 
@@ -114,10 +117,14 @@ def run_tests(options: argparse.Namespace, console: Console) -> int:
     """Run what the options select; print, write, return the exit code."""
     if options.output is not None:
         raise UsageError("-o OUT goes with --vectors IN")
-    if options.hyp == "":
-        raise UsageError("--hyp needs the name of a file")
-    work.load_cases(options.hyp)
-    names = [hyp.USER] if options.hyp and not options.patterns else select(options.patterns)
+    for option in ("hyp", "elf"):
+        if getattr(options, option) == "":
+            raise UsageError(f"--{option} needs the name of a file")
+    if options.elf and options.dask:
+        raise UsageError("--elf runs here: give it without --dask")
+    work.load_cases(options.hyp, options.elf)
+    own = [user for user, file in ((hyp.USER, options.hyp), (elf.USER, options.elf)) if file]
+    names = own if own and not options.patterns else select(options.patterns)
     if options.list:
         for name in names:
             case = CASES[name]
@@ -137,7 +144,7 @@ def merge_shards(options: argparse.Namespace, console: Console) -> int:
     _check_writable(options)
     found = merge.merge(options.merge)
     for result in found.bad:
-        report.print_failure(console, result, found.plan.hyp)
+        report.print_failure(console, result, found.plan)
     return _end(found, options, console)
 
 
@@ -243,6 +250,7 @@ _COULD_NOT_RUN = (
     MergeError,
     VectorError,
     SequenceError,
+    ProgramError,
     A64Error,
     SimulatorError,
     runner.WorkerDied,

@@ -67,7 +67,9 @@ def test_the_job_that_kills_is_found_and_only_that_one_blamed():
 
 
 def test_a_shard_without_tests_is_refused():
-    options = argparse.Namespace(sim="pysim", seed=1, seeds=1, hyp=None, patterns=[], shard=(4, 4))
+    options = argparse.Namespace(
+        sim="pysim", seed=1, seeds=1, hyp=None, elf=None, patterns=[], shard=(4, 4)
+    )
     with pytest.raises(UsageError, match="there are 3 tests, so give at most so many shards"):
         regression.plan(NAMES, options, [])
     options.shard = (3, 3)
