@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from types import SimpleNamespace
 
-from model.a64.decode import UndefinedWord
-from model.a64.interpreter import DECODER
 from model.arch import SYSREGS, ESR_ELx, ExceptionClass, Retire
 from tb.core.lockstep import Mismatch
+from tb.core.program import text
 from tb.core.rows import TRACE, Rows
 from tb.core.testbench import CoreTestbench
 from tb.failures import table, value_text
@@ -47,17 +46,9 @@ def last_cycle(tb: CoreTestbench) -> int | None:
     return int(rows.cycles[-1]) if rows else None
 
 
-def name_of(word: int) -> str:
-    """The instruction's name, under Arm's heading."""
-    try:
-        return DECODER.decode(word, 0).name
-    except UndefinedWord:
-        return "UNDEFINED"
-
-
 def _instruction(row: SimpleNamespace) -> str:
     """What the row is about: address, word and name, or the exception that came instead."""
-    what = f"{row.word:#010x} {name_of(row.word)}" if row.word else "no instruction"
+    what = f"{row.word:#010x} {text(row.word, row.pc)}" if row.word else "no instruction"
     where = f"EL{row.el} {row.pc:#x} {what}"
     if row.kind == Retire.INSTRUCTION:
         return where
@@ -74,10 +65,10 @@ def _exception_class(esr: int) -> str:
 
 
 def _text(field: str, value: int) -> str:
-    text = value_text(field, value, TRACE)
+    shown = value_text(field, value, TRACE)
     if field == "sys_reg":
-        return f"{text} {_SYSREG_NAMES.get(value, '')}".rstrip()
-    return text
+        return f"{shown} {_SYSREG_NAMES.get(value, '')}".rstrip()
+    return shown
 
 
 def _table(row: SimpleNamespace, error: Mismatch) -> list[str]:

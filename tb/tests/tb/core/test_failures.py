@@ -61,18 +61,19 @@ def test_a_mismatch_has_the_instruction_the_table_and_the_rows_before():
     lines, _ = told(plain, faults={8: {"nzcv_after": 9, "sys_reg": 0x4212, "mem": 3}})
     assert lines[:2] == [
         "cycle 26, row 8: the core is not as the model says",
-        "  EL3 0x40000008 0xf8008420 STR (post-index)",
+        "  EL3 0x40000008 0xf8008420 STR (post-index) sz=1 imm9=8 Rn=1 Rt=0",
     ]
     table = TABLE.splitlines()
     assert [line.rstrip() for line in lines[2 : 2 + len(table)]] == table
     rest = lines[2 + len(table) :]
     assert rest[0] == "the rows before it:"
     assert rest[1] == (
-        "  row 2, cycle 8: EL3 0x40000008 0xf8008420 STR (post-index); inactive -> inactive"
+        "  row 2, cycle 8: EL3 0x40000008 0xf8008420 STR (post-index) sz=1 imm9=8 Rn=1 Rt=0; "
+        "inactive -> inactive"
     )
     assert rest[BEFORE + 1] == (
-        "  row 8, cycle 26: EL3 0x40000008 0xf8008420 STR (post-index) (irq high); "
-        "inactive -> inactive"
+        "  row 8, cycle 26: EL3 0x40000008 0xf8008420 STR (post-index) sz=1 imm9=8 Rn=1 Rt=0 "
+        "(irq high); inactive -> inactive"
     )
     assert rest[BEFORE + 2 :] == ["one", "two"]
 
@@ -137,7 +138,7 @@ def exceptions():
 def test_a_row_with_an_exception_says_which_and_where_to():
     texts = exceptions()
     assert texts[1] == (
-        f"row 1, cycle 5: EL3 {RAM_BASE + 4:#x} 0xd4000001 SVC -> synchronous (svc64) to EL3; "
+        f"row 1, cycle 5: EL3 {RAM_BASE + 4:#x} 0xd4000001 SVC imm16=0 -> synchronous (svc64) to EL3; "
         "inactive -> inactive"
     )
     assert texts[2].startswith(
