@@ -1,4 +1,4 @@
-"""Functional coverage of the retire trace: which of the things that can happen did happen.
+"""Functional coverage of the step unit's trace: which of the things that can happen did happen.
 
 A bin is one combination of a group's dimensions. Which bins are legal is not written down here: it
 is computed, by giving the model every combination of the bits that decide (`_everything`). A legal
@@ -9,7 +9,7 @@ Counts are arrays of shape (BINS,), and merge by adding.
 import functools
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum
 from typing import Any
 
@@ -33,9 +33,9 @@ from model.columns import Lines, problems, to_lines
 from model.machine import take
 from model.planes import Planes
 from model.rules import select, u8
+from tb import bins
+from tb.bins import Counts, Group
 from tb.scoreboard import Checked, Move
-
-Counts = npt.NDArray[np.int64]
 
 
 class Outcome(IntEnum):
@@ -56,22 +56,6 @@ class Choice(IntEnum):
     ASYNC_FIRST = 4
     MDSCR_SEEN_LATER = 5
     MDSCR_SEEN_AT_ONCE = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Some dimensions, crossed: name to the names of the values."""
-
-    name: str
-    dimensions: dict[str, list[str]]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(len(values) for values in self.dimensions.values())
-
-    @property
-    def size(self) -> int:
-        return int(np.prod(self.shape))
 
 
 _STATES = [state.text for state in StepState]
@@ -312,14 +296,8 @@ def legal() -> npt.NDArray[np.bool_]:
 
 
 def name(index: int) -> str:
-    """A bin, as the report writes it: group, then dimension=value."""
-    for group in GROUPS:
-        if index < group.size:
-            values = np.unravel_index(index, group.shape)
-            parts = zip(group.dimensions.items(), values, strict=True)
-            return f"{group.name}: " + " ".join(f"{n}={names[at]}" for (n, names), at in parts)
-        index -= group.size
-    raise IndexError(index)
+    """A bin, as the report writes it."""
+    return bins.name(GROUPS, index)
 
 
 def holes(counts: Counts) -> list[str]:

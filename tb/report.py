@@ -104,10 +104,14 @@ def print_tables(console: Console, report: Report) -> None:
 
 
 def print_summary(console: Console, report: Report, verbose: bool) -> None:
-    """What was not run, the holes in the coverage, and, last, the verdict."""
+    """What was not run, the coverage of the core by group, all holes, and, last, the verdict."""
     everything = report.plan.whole and report.plan.shards == 1
     for name, reason in report.not_run:
         console.print(f"not run: {name}: {reason}", markup=False)
+    groups = totals.of_core_by_group(report.counts)
+    if groups:
+        figures = ", ".join(f"{name} {hit}/{of}" for name, hit, of in groups)
+        console.print(f"coverage of the core: {figures}")
     holes = totals.holes(report.counts)
     if holes and (everything or verbose):
         shown = holes if verbose else holes[:10]

@@ -63,6 +63,12 @@ def illegal_hits(counts: Counts) -> list[str]:
     ]
 
 
+def of_core_by_group(counts: Counts) -> list[tuple[str, int, int]]:
+    """(group, legal bins that were hit, legal bins) of the core, if anything was covered of it."""
+    part = _part(counts, CORE.name)
+    return list(core_coverage.by_group(part)) if part.any() else []
+
+
 def _name(design: str, index: int) -> str:
     if design == UNIT.name:
         return coverage.name(index)

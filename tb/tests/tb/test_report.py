@@ -12,6 +12,7 @@ from junitparser import JUnitXml
 from rich.console import Console
 
 from tb import coverage, report, run, totals
+from tb.core import coverage as core_coverage
 from tb.plan import Plan
 from tb.report import Report
 from tb.testbench import Table
@@ -111,6 +112,14 @@ def test_one_bad_test_is_no_pass(status):
     found = report_of(result(), result(status=status, failure="x"))
     assert not found.passed
     assert [each.status for each in found.bad] == [status]
+
+
+def test_a_run_of_the_core_has_a_line_of_its_coverage_by_group():
+    counts = totals.of("core", core_coverage.legal().astype(np.int64))
+    text = printed(report.print_summary, report_of(result(counts=counts)), False).splitlines()
+    assert text[0].startswith("coverage of the core: instruction 173/173, exception 98/98, ")
+    text = printed(report.print_summary, report_of(result(counts=everything())), False)
+    assert "coverage of the core" not in text
 
 
 def test_an_illegal_hit_is_no_pass():

@@ -51,6 +51,12 @@ def test_of_both_designs_the_bins_add_up():
     assert len(totals.holes(counts)) == totals.legal(counts) - 2
 
 
+def test_the_core_is_told_by_group_where_it_was_covered():
+    assert totals.of_core_by_group(hit("unit", bin_of("unit", True))) == []
+    groups = totals.of_core_by_group(hit("core", np.flatnonzero(core_coverage.legal())[:3]))
+    assert groups[:2] == [("instruction", 3, 173), ("exception", 0, 98)]
+
+
 def test_where_nothing_was_covered_the_step_unit_counts():
     assert totals.legal(totals.none()) == coverage.legal().sum()
     assert totals.holes(totals.none()) == coverage.holes(coverage.none())
