@@ -72,8 +72,11 @@ class Divider(wiring.Component):
         return value, negative
 
     def _bit(self, m, divisor, remainder, rest):
-        """One bit: the divisor is taken from the remainder if it fits."""
-        shifted = Signal(65)
+        """One bit: the divisor is taken from the remainder if it fits.
+
+        Shifted, the remainder is still no more than the dividend: no bit is lost.
+        """
+        shifted = Signal(64)
         fits = Signal()
         after = Signal(64)
         m.d.comb += [

@@ -57,7 +57,7 @@ class Shifter(wiring.Component):
     """ShiftReg: LSL, LSR, ASR and ROR of 32 or 64 bits; of 32 the result's upper half is 0."""
 
     value: In(64)
-    amount: In(6)  # of 32 bits: below 32
+    amount: In(6)  # of 32 bits: bit 5 is ignored
     shift: In(2)
     sf: In(1)
 
@@ -182,7 +182,7 @@ class Execute(wiring.Component):
         of_rn = by_register | (op.alu == Alu.BITFIELD)
         m.d.comb += [
             shifter.value.eq(Mux(of_rn, self.n, self.m)),
-            shifter.amount.eq(Mux(by_register, Cat(self.m[:5], self.m[5] & op.sf), op.amount)),
+            shifter.amount.eq(Mux(by_register, self.m[:6], op.amount)),
             shifter.shift.eq(op.shift),
             shifter.sf.eq(op.sf),
             extender.value.eq(self.m),

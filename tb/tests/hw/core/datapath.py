@@ -1,8 +1,9 @@
 """The datapath in Amaranth's simulator, on words and states of the reference."""
 
 from collections import namedtuple
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 from typing import Any, NamedTuple
 
@@ -19,11 +20,13 @@ from model.a64.interpreter import DECODER
 from model.a64.state import MASK64, SP, State
 from model.arch import EL, SCTLR_ELx
 
-PC = 0x4000_1000
 WORDS_PER_ROW = 30
 
 #: Values where carries, signs and widths end.
 EDGES = (0, 1, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 1 << 63, (1 << 63) - 1, MASK64)
+
+#: The fields of a word that number a register.
+REGISTERS = ("Rd", "Rt", "Rt2", "Rn", "Rm", "Ra", "Rs")
 
 
 class Given(data.Struct):
@@ -102,6 +105,10 @@ class Case:
     state: State
     content: bytes = bytes(16)
 
+    def __post_init__(self) -> None:
+        """The reference will find the word at pc."""
+        self.state.code[self.state.pc] = DECODER.decode(self.word, self.state.pc)
+
     def __str__(self) -> str:
         return f"{self.row.name}: {self.word:#010x}"
 
@@ -135,44 +142,58 @@ class Answer(NamedTuple):
     seen: Any
 
 
+class _Simulated:
+    """A combinational component in a simulator: built once, and run on one list after the other."""
+
+    def __init__(self, component: Any, work: Callable[[Any, Any, Any], Any]):
+        self._component, self._work = component, work
+        self._items: Sequence[Any] = ()
+        self._found: list[Any] = []
+        self._simulator = Simulator(component)
+        self._simulator.add_testbench(self._bench)
+        self._ran = False
+
+    async def _bench(self, context):
+        self._found = [self._work(self._component, context, item) for item in self._items]
+
+    def __call__(self, items: Sequence[Any]) -> list[Any]:
+        """What `work` returns for each item."""
+        if self._ran:  # a bench that has not begun cannot be begun anew
+            self._simulator.reset()
+        self._items, self._ran = items, True
+        self._simulator.run()
+        return self._found
+
+
 def operations(words: Sequence[int]) -> list[Any]:
     """The Operation of each word."""
-    decoder = Decoder()
-    operation = Value.cast(decoder.operation)
-    found = []
-
-    async def bench(context):
-        for word in words:
-            context.set(decoder.word, word)
-            found.append(OPERATION.unpack(context.get(operation)))
-
-    _simulate(decoder, bench)
-    return found
+    return _decoder()(words)
 
 
 def answers(cases: Sequence[Case]) -> list[Answer]:
     """What the datapath makes of each case."""
-    datapath = Datapath()
-    operation_bits, given_bits, seen_bits = map(
-        Value.cast, (datapath.operation, datapath.given, datapath.seen)
-    )
-    found = []
-
-    async def bench(context):
-        for case in cases:
-            context.set(datapath.word, case.word)
-            operation = OPERATION.unpack(context.get(operation_bits))
-            context.set(given_bits, GIVEN.pack(*given(case, operation)))
-            found.append(Answer(operation, SEEN.unpack(context.get(seen_bits))))
-
-    _simulate(datapath, bench)
-    return found
+    return _datapath()(cases)
 
 
-def _simulate(component: wiring.Component, bench: Any) -> None:
-    simulator = Simulator(component)
-    simulator.add_testbench(bench)
-    simulator.run()
+@cache
+def _decoder() -> _Simulated:
+    return _Simulated(Decoder(), _decode)
+
+
+@cache
+def _datapath() -> _Simulated:
+    return _Simulated(Datapath(), _answer)
+
+
+def _decode(part: Decoder | Datapath, context: Any, word: int) -> Any:
+    context.set(part.word, word)
+    return OPERATION.unpack(context.get(Value.cast(part.operation)))
+
+
+def _answer(datapath: Datapath, context: Any, case: Case) -> Answer:
+    operation = _decode(datapath, context, case.word)
+    context.set(Value.cast(datapath.given), GIVEN.pack(*given(case, operation)))
+    return Answer(operation, SEEN.unpack(context.get(Value.cast(datapath.seen))))
 
 
 def given(case: Case, operation: Any) -> tuple[int, ...]:
@@ -196,17 +217,32 @@ def given(case: Case, operation: Any) -> tuple[int, ...]:
 def random_word(row: Row, rng: Random) -> int:
     """A word of the row that is not reserved."""
     while True:
-        fields = {name: rng.getrandbits(field.width) for name, field in row.fields.items()}
+        fields = random_fields(row, rng)
         try:
             row.build(**fields)
         except Reserved:
             continue
-        return row.value | sum(row.fields[name].put(value) for name, value in fields.items())
+        return word_of(row, fields)
+
+
+def random_fields(row: Row, rng: Random) -> dict[str, int]:
+    """Fields of a word of the row, in which registers are often the same, or number 31."""
+    fields = {name: rng.getrandbits(field.width) for name, field in row.fields.items()}
+    registers = [name for name in REGISTERS if name in fields]
+    for name in registers:
+        if rng.random() < 0.3:
+            fields[name] = rng.choice((31, fields[rng.choice(registers)]))
+    return fields
+
+
+def word_of(row: Row, fields: dict[str, int]) -> int:
+    """The word of the row that has these fields."""
+    return row.value | sum(row.fields[name].put(value) for name, value in fields.items())
 
 
 def random_state(rng: Random) -> State:
-    """At EL1, about to execute at PC, with random registers."""
-    state = State(el=EL.EL1, pc=PC, nzcv=rng.getrandbits(4))
+    """At EL1, with random registers, anywhere."""
+    state = State(el=EL.EL1, pc=rng.getrandbits(64) & ~0b11, nzcv=rng.getrandbits(4))
     for n in range(32):
         anything = rng.getrandbits(64)
         state.x[n] = rng.choice((anything, anything & ~0xF, rng.randrange(64), rng.choice(EDGES)))
@@ -214,11 +250,9 @@ def random_state(rng: Random) -> State:
 
 
 def random_cases(rows: Sequence[Row], rng: Random, count: int = WORDS_PER_ROW) -> list[Case]:
-    """So many cases of each row. The reference will execute the word at PC."""
-    cases = []
-    for row in rows:
-        for _ in range(count):
-            case = Case(row, random_word(row, rng), random_state(rng), rng.randbytes(16))
-            case.state.code[PC] = DECODER.decode(case.word, PC)
-            cases.append(case)
-    return cases
+    """So many cases of each row."""
+    return [
+        Case(row, random_word(row, rng), random_state(rng), rng.randbytes(16))
+        for row in rows
+        for _ in range(count)
+    ]

@@ -8,7 +8,13 @@ from model.a64.decode import UndefinedWord
 from model.a64.instructions import ROWS
 from model.a64.interpreter import DECODER
 from model.arch import SYSREGS, Event
-from tb.tests.hw.core.datapath import WORDS_PER_ROW, operations, random_word
+from tb.tests.hw.core.datapath import (
+    WORDS_PER_ROW,
+    operations,
+    random_fields,
+    random_word,
+    word_of,
+)
 
 #: Bits 31:20 of MSR (register) and MRS. Which system registers there are is not the decoder's.
 OF_SYSTEM_REGISTERS = (0xD51, 0xD53)
@@ -34,9 +40,7 @@ def differences(words):
 
 
 def test_words_of_the_reference_s_rows_are_instructions_unless_reserved(rng):
-    words = [
-        row.value | rng.getrandbits(32) & ~row.mask for row in ROWS for _ in range(WORDS_PER_ROW)
-    ]
+    words = [word_of(row, random_fields(row, rng)) for row in ROWS for _ in range(WORDS_PER_ROW)]
     assert 0.5 < sum(map(is_defined, words)) / len(words) < 1
     assert not differences(words)
 
@@ -128,6 +132,16 @@ def test_immediates_of_exceptions_and_pstate_fields():
         assert operation.group == group, text
         calls = group in (Group.SVC, Group.HVC, Group.SMC, Group.BRK)
         assert (operation.imm16 if calls else operation.crm) == immediate, text
+
+
+#: Bits 11:5 of a hint that does something; any other is NOP.
+HINTS = {2: Group.WFE, 3: Group.WFI, 4: Group.SEV, 5: Group.SEV}
+
+
+def test_hints_that_are_not_known_do_nothing():
+    found = operations([0xD503_201F | number << 5 for number in range(128)])
+    expected = [HINTS.get(number, Group.NOP) for number in range(128)]
+    assert [operation.group for operation in found] == expected
 
 
 #: word, what it counts as

@@ -2,18 +2,18 @@
 
 from hw.core.decode import Group
 from model.a64 import branches, data_processing
-from model.a64.interpreter import DECODER, step
+from model.a64.interpreter import step
 from model.a64.state import MASK64, SP, State
 from model.arch import EL
 from tb.tests.hw.core.datapath import (
     EDGES,
-    PC,
     Answer,
     Case,
     answers,
     random_cases,
 )
 
+PC = 0xFFFF_0000_8000_1FFC
 DIVIDES = ("UDIV", "SDIV")  # test_divide has them
 ROWS = [row for row in (*data_processing.ROWS, *branches.ROWS) if row.name not in DIVIDES]
 
@@ -27,7 +27,7 @@ def check(case: Case, answer: Answer) -> None:
         found[operation.rd] = seen.result
     if operation.sets_flags:
         nzcv = seen.nzcv_after
-    pc = seen.target if seen.taken else PC + 4
+    pc = seen.target if seen.taken else state.pc + 4
     step(state)
     assert found[: SP + 1] == state.x[: SP + 1], case
     assert nzcv == state.nzcv, case
@@ -40,11 +40,10 @@ def check_all(cases: list[Case]) -> None:
 
 
 def case_of(word: int, registers: dict[int, int], nzcv: int = 0) -> Case:
-    """A word on given registers."""
+    """A word on given registers, at PC."""
     state = State(el=EL.EL1, pc=PC, nzcv=nzcv)
     for n, value in registers.items():
         state.x[n] = value
-    state.code[PC] = DECODER.decode(word, PC)
     row = next(row for row in ROWS if row.matches(word))
     return Case(row, word, state)
 
@@ -104,6 +103,26 @@ def test_every_condition_on_all_flags():
     ]
     check_all(cases)
     assert {case.state.pc for case in cases} == {PC + 4, PC + 8}
+
+
+def test_branches_on_every_bit_of_a_register():
+    cbz, tbz, to_x1 = 0x3400_0001, 0x3600_0001, 2 << 5
+    compares = [
+        case_of(cbz | to_x1 | sf << 31 | op << 24, {1: 1 << bit})
+        for bit in range(65)  # with the last of them none is set: a register has 64
+        for sf in (0, 1)
+        for op in (0, 1)
+    ]
+    for case in compares:
+        case.state.x[1] &= MASK64
+    tests = [
+        case_of(tbz | to_x1 | bit >> 5 << 31 | op << 24 | (bit & 0x1F) << 19, {1: value})
+        for bit in range(64)
+        for op in (0, 1)
+        for value in (1 << bit, MASK64 ^ 1 << bit)
+    ]
+    check_all(compares + tests)
+    assert {case.state.pc for case in compares + tests} == {PC + 4, PC + 8}
 
 
 def test_a_32_bit_result_has_no_upper_half(rng):

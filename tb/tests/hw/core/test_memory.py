@@ -8,12 +8,11 @@ from amaranth.sim import Simulator
 from hw.core.decode import Group
 from hw.core.memory import ExclusiveMonitor
 from model.a64.exceptions import MisalignedAccess, UnmappedAccess
-from model.a64.interpreter import DECODER, step
+from model.a64.interpreter import step
 from model.a64.loads_stores import ROWS as LOADS_STORES
 from model.a64.state import MASK64, SP, State
 from model.arch import EL, HCR_EL2, SCR_EL3, AbortISS, ExceptionClass, FaultStatus, SCTLR_ELx
 from tb.tests.hw.core.datapath import (
-    PC,
     SYNDROME,
     WORDS_PER_ROW,
     Answer,
@@ -93,6 +92,14 @@ def test_every_row_is_one_access_as_the_reference_s(rng):
         assert found[row.name, "loaded"] or found[row.name, "stored"], row.name
 
 
+def test_what_else_the_core_asks_of_an_operation(rng):
+    cases = random_cases(ROWS, rng, 3)
+    for case, operation in zip(cases, operations([case.word for case in cases]), strict=True):
+        assert operation.group == Group.MEMORY, case
+        assert operation.rn_sp == ("Rn" in case.row.fields), case
+        assert operation.ordered == case.row.name.startswith(("LDA", "STL")), case
+
+
 def test_pairs_and_writeback_at_the_edges_of_the_offset():
     """The smallest, the largest and no offset, around an address that carries into bit 32."""
     base = 0xFFFF_FFF0
@@ -101,10 +108,9 @@ def test_pairs_and_writeback_at_the_edges_of_the_offset():
     cases = []
     for word, width in texts.items():
         for offset in (0, 1, (1 << width - 1) - 1, 1 << width - 1, (1 << width) - 1):
-            state = State(el=EL.EL1, pc=PC)
+            state = State(el=EL.EL1)
             state.x[2] = base
             offset_word = word | offset << lowest_bits[width]
-            state.code[PC] = DECODER.decode(offset_word, PC)
             row = next(row for row in ROWS if row.matches(offset_word))
             cases.append(Case(row, offset_word, state, bytes(range(0xF0, 0x100))))
     found = {check(case, answer) for case, answer in zip(cases, answers(cases), strict=True)}
@@ -162,7 +168,7 @@ SYNDROMES = {
 
 def at(word: int, base: int, checks_alignment: int = 0) -> Case:
     """A load or store by X1."""
-    state = State(el=EL.EL1, pc=PC)
+    state = State(el=EL.EL1)
     state.x[1] = base
     state.sysregs["SCTLR_EL1"] |= SCTLR_ELx.A.put(checks_alignment)
     return Case(next(row for row in ROWS if row.matches(word)), word, state)
