@@ -80,11 +80,11 @@ class Theme:
 
     def chance(self, bit: str) -> float:
         """Of a bit, named as in "HCR_EL2.VM", to be 1."""
-        return {**_CHANCES, **self._chances}[bit]
+        return self._chances.get(bit, _CHANCES[bit])
 
     def weight(self, form: str) -> int:
         """How often a form is drawn, while one that is nothing special is drawn once."""
-        return {**_WEIGHTS, **self._weights}.get(form, 1)
+        return self._weights.get(form, _WEIGHTS.get(form, 1))
 
 
 _LOAD_EXCLUSIVES = ("LDXR", "LDXP", "LDAXR", "LDAXP")
