@@ -72,7 +72,7 @@ def _register() -> None:
                 await _seen(tb, load.hosted(name, sequence, guest_debug=0), *syndromes)
 
             case_name = f"core.self_step.{name}.{sequence}"
-            register(case_name, body, "D2.12, guest entry without ENABLE", design=CORE)
+            register(case_name, body, "D2.12, guest entry without ENABLE", bulk=True, design=CORE)
 
 
 _register()
