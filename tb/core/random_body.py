@@ -227,24 +227,24 @@ class Body:
             self._put(self.plain(row.name, **fields))
 
     def _base(self, row: Row) -> int:
-        """Words that prepare a base register, and its number."""
+        """Words that prepare a base register, and its number: no store is to change code."""
         written = "index" in row.name
         ordered = row.name in ("LDAR", "STLR")
         if self._likely(self.theme.window):
             return self._window(aligned=ordered)
         if self._likely(0.88):
             return self._pointer(written, aligned=ordered and self._likely(0.9))
-        if self._likely(0.85):
+        if row.name.startswith("ST") or self._likely(0.85):
             imm12 = 16 * self.rng.randrange(32) + (self._likely(0.15) and 8)
             self._put(word("ADD (immediate)", sf=1, imm12=imm12, Rn=self._pointer(), Rd=31))
         return 31
 
     def _window(self, aligned: bool) -> int:
-        """A general register with an address where no RAM is, or where it ends.
+        """A register with an address where no RAM is, or where it ends.
 
         If it is to be aligned, it mostly is: another address would give another fault.
         """
-        base, address = self._general(), self.rng.choice(_WINDOWS)(self.rng)
+        base, address = self.roles.window, self.rng.choice(_WINDOWS)(self.rng)
         if aligned and self._likely(0.9):
             address &= ~15
         self._put(*mov(base, address))
@@ -280,7 +280,7 @@ class Body:
         if self._likely(self.theme.window):
             base = self._window(aligned=True)
         elif self._likely(0.08):
-            odd, base = self.rng.randrange(1, 16), self._general()
+            odd, base = self.rng.randrange(1, 16), self.roles.window
             imm = {"imm12": odd, "Rn": self._pointer(aligned=True), "Rd": base}
             self._put(word("ADD (immediate)", sf=1, **imm))
         pair = row.name.endswith("P")
@@ -401,6 +401,8 @@ class Body:
         """MSR of a value that is worth it, where it can be written."""
         # Not one that a handler may change between the two instructions.
         t = self.rng.choice(self.roles.kept())
+        if name == "SCR_EL3" or name.startswith("VBAR"):
+            self._put(NOP)  # a handler may skip the word after a call, but not the value's
         if name == "SCR_EL3":
             self._write_scr(t)
             return

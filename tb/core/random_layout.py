@@ -30,6 +30,7 @@ class Roles:
 
     aligned: tuple[int, ...]  #: pointers into the data, multiples of 16
     moving: tuple[int, ...]  #: pointers into the data that loads and stores write back
+    window: int  #: an address where something is wrong: never one of code
     chance: int  #: a random number: the body multiplies it by the next, and adds that
     factor: int
     cursors: dict[EL, int]  #: an EL's place in its table, moved by its handlers
@@ -41,17 +42,18 @@ class Roles:
         """Each role gets registers at random."""
         numbers = list(range(30))  # BL and BLR write x30
         rng.shuffle(numbers)
-        general = sorted([*numbers[11:], 30])
+        general = sorted([*numbers[12:], 30])
         return cls(
             aligned=(numbers[0], numbers[1]),
             moving=tuple(numbers[2:6]),
-            chance=numbers[6],
-            factor=numbers[7],
-            cursors=dict(zip((EL.EL1, EL.EL2, EL.EL3), numbers[8:11], strict=True)),
+            window=numbers[6],
+            chance=numbers[7],
+            factor=numbers[8],
+            cursors=dict(zip((EL.EL1, EL.EL2, EL.EL3), numbers[9:12], strict=True)),
             scratch={
-                EL.EL1: (numbers[11], numbers[12], numbers[13]),
-                EL.EL2: (numbers[14], numbers[15], numbers[16]),
-                EL.EL3: (numbers[17], numbers[18], numbers[19]),
+                EL.EL1: (numbers[12], numbers[13], numbers[14]),
+                EL.EL2: (numbers[15], numbers[16], numbers[17]),
+                EL.EL3: (numbers[18], numbers[19], numbers[20]),
             },
             general=tuple(general),
         )

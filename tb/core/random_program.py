@@ -172,7 +172,7 @@ class _Generator:
         """X0 to X30."""
         roles = self.roles
         registers = [self.values.number() for _ in range(31)]
-        for n in (*roles.aligned, *roles.moving):
+        for n in (*roles.aligned, *roles.moving, roles.window):
             registers[n] = self._pointer()
         registers[roles.chance] = self.rng.getrandbits(64)
         registers[roles.factor] = self.rng.getrandbits(64) & ~3 | 1  # a cycle of all numbers
