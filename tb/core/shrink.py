@@ -33,7 +33,7 @@ FirstDifference = Callable[[RandomProgram], Awaitable[int | None]]
 
 MAX_RUNS = 600
 
-_LEAST_JUMPED = 6  #: rows: a branch over fewer is not worth its word
+_WORTH_A_WORD = 4  #: rows: a branch over fewer only takes the place of an instruction
 
 #: Rows before the difference to begin anew at, from the nearest on.
 _DISTANCES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512)
@@ -129,12 +129,12 @@ class _Search:
     async def reduce(self) -> None:
         """All that can be done, until nothing changes."""
         await self.begin_anew()
-        await self.keep_used()
-        await self.jump()
-        await self.keep_used()
         before = None
         while before != self.best:
             before = self.best
+            await self.keep_used()
+            await self.jump()
+            await self.keep_used()
             await self.drop_instructions()
             await self.drop_inputs()
             await self.drop_data()
@@ -161,19 +161,21 @@ class _Search:
         old = self.best.program
         code = {at: word for at, word in old.code.items() if at in used}
         data = {at: word for at, word in old.data.items() if at in loaded}
-        await self.fails(self._with(code=code, data=data))
+        if len(code) + len(data) < len(old.code) + len(old.data):
+            await self.fails(self._with(code=code, data=data))
 
     async def jump(self) -> None:
         """Branch over rows: many at once, then fewer."""
         rows = _ran(self.best)[1]
         size = (len(rows) - self._booted) // 2
-        while size >= _LEAST_JUMPED:
+        while size > 1:
             at = self._booted
             while at + size < len(rows):
                 start, target = rows[at].pc, rows[at + size].pc
-                if start != target and await self._branches(start, target):
+                worth = size >= _WORTH_A_WORD or self.best.program.code.get(start) != NOP
+                if worth and start != target and await self._branches(start, target):
                     rows = _ran(self.best)[1]
-                at += size // 2
+                at += max(size // 2, 1)
             size //= 2
 
     async def _branches(self, start: int, target: int) -> bool:
