@@ -148,6 +148,7 @@ class Timeline(NamedTuple):
 
     cycles: list[int]  #: the middle of each of `Testbench.cycles`
     marked: int  #: the first cycle that is worth a look; 0 if there is none
+    reset: int  #: when the reset ended
     end: int
 
 
@@ -194,8 +195,11 @@ def _write_view(save: GTKWSave, timeline: Timeline, mismatch: int | None) -> Non
     cycles = timeline.cycles
     if len(cycles) < 2:  # the test broke off before anything happened
         return
-    at = timeline.marked if mismatch is None else min(mismatch, len(cycles) - 1)
     period = cycles[1] - cycles[0]
+    at = timeline.marked
+    if mismatch is not None:
+        left_out = (cycles[0] - timeline.reset) // period
+        at = max(0, min(mismatch - left_out, len(cycles) - 1))
     # GTKWave ignores a start from which the window would reach beyond the end.
     last_start = timeline.end - period * WAVES_WIDTH // CYCLE_WIDTH
     save.timestart(max(0, min(cycles[at] - CYCLES_BEFORE * period, last_start)))
@@ -282,8 +286,7 @@ def _timeline(dump: IO[bytes], variables: Mapping[str, Variable], shown: Shown) 
 
     An adapter drives and samples after a rising edge, and the values stay until the next: at the
     falling edge between, all are as they were sampled. The first cycle is the one after the reset.
-    The adapters reset until the first rising edge, at half a period, so that the middle of the
-    cycle n is at n + 1 periods.
+    The reset ends with a rising edge, half a period before the middle of the first cycle.
     """
     watched = {
         variable.code: port
@@ -293,7 +296,7 @@ def _timeline(dump: IO[bytes], variables: Mapping[str, Variable], shown: Shown) 
     high = dict.fromkeys(watched.values(), False)
     cycles: list[int] = []
     marked: list[int] = []
-    now = 0
+    now = reset = 0
     for line in dump:
         if line.startswith(b"#"):
             now = int(line[1:])
@@ -301,9 +304,10 @@ def _timeline(dump: IO[bytes], variables: Mapping[str, Variable], shown: Shown) 
             if port == "reset":
                 cycles.clear()
                 marked.clear()
+                reset = now
             elif port == "clk" and high["clk"]:
                 if all(high.get(port) for port in shown.marked):
                     marked.append(len(cycles))
                 cycles.append(now)
             high[port] = line.startswith(b"1")
-    return Timeline(cycles, next(iter(marked), 0), now)
+    return Timeline(cycles, next(iter(marked), 0), reset, now)

@@ -73,6 +73,7 @@ class Machine(Protocol):
     rows: int  #: so far
     cycles: int  #: of the clock, so far
     at_end: bool  #: it has come to an instruction that branches to itself
+    batch: int  #: rows that are best asked for at once, at most
 
     async def start(self, image: Image, inputs: Inputs) -> None:
         """Load a program, and reset the core. ImageError."""
@@ -102,6 +103,8 @@ class Cycled(Protocol):
 
 class CycleByCycle:
     """A machine around any simulator."""
+
+    batch = 256
 
     def __init__(self, simulator: Cycled, design: Design = CORE):
         self.memory = Memory()

@@ -14,7 +14,7 @@ from tb.scoreboard import Difference
 from tb.testbench import Failure, Simulator, Table
 
 MAX_CYCLES = 10_000_000  #: of the clock, for a program that is to end
-FIRST_BATCH, BATCH = 256, 1 << 14  #: rows that are compared at once, at first and at most
+FIRST_BATCH = 256  #: rows that are compared at once, at first
 
 
 class CoreTestbench:
@@ -85,7 +85,7 @@ class CoreTestbench:
             yield rows
             if machine.rows < wanted and not machine.at_end:
                 raise Failure(self._no_end(rows, max_cycles))
-            batch = min(2 * batch, BATCH)
+            batch = min(2 * batch, machine.batch)
         if lockstep:
             self.lockstep.check_memory(machine.memory)
 

@@ -23,6 +23,7 @@ from tb.core.machine import CycleByCycle, Machine
 from tb.harness import CORE, ROW, STIMULUS, UNIT, Design, Harness, Rows, Step, row_planes, width
 from tb.sims import SimulatorError, Task, cxx
 from tb.sims.builds import kept
+from tb.sims.recorder import Recorder
 from tb.sims.view import View
 from tb.sims.words import CompiledMachine, Words
 
@@ -63,11 +64,11 @@ def run(task: Task, waves: Path | None = None, design: Design = UNIT) -> Any:
     if waves is None:
         return _finished(task(Adapter(library, _OneLane(library) if library else Words(design))))
     waves.open("wb").close()  # says now, not after the run, that it cannot be written
-    view = View(design, waves)
+    shown = View(design, waves) if library else Recorder(design, waves)
     try:
-        return _finished(task(Adapter(library, view)))
+        return _finished(task(Adapter(library, shown)))
     finally:
-        view.close()
+        shown.close()
 
 
 def _finished(coroutine: Any) -> Any:
@@ -85,7 +86,7 @@ class Adapter:
     lanes, steps = 1 << 18, 64  #: many: numpy's overhead is small beside the work
     rows = 1 << 20
 
-    def __init__(self, library: "_Library | None", one: "_OneLane | Words | View"):
+    def __init__(self, library: "_Library | None", one: "_OneLane | Words | View | Recorder"):
         self._library, self._one = library, one  #: the lanes are those of the step unit
 
     async def reset(self) -> None:
@@ -107,7 +108,9 @@ class Adapter:
     def machine(self, design: Design = CORE) -> Machine:
         """See `tb.testbench.Simulator`. What is to be seen in a waveform, goes cycle by cycle."""
         return (
-            CycleByCycle(self, design) if isinstance(self._one, View) else CompiledMachine(design)
+            CycleByCycle(self, design)
+            if isinstance(self._one, Recorder)
+            else CompiledMachine(design)
         )
 
 

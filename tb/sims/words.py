@@ -226,6 +226,8 @@ class Words:
 class CompiledMachine:
     """`tb.core.machine.Machine` in C++."""
 
+    batch = ROWS
+
     def __init__(self, design: Design = CORE):
         self.memory = Memory()
         self.rows = self.cycles = 0

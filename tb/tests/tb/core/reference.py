@@ -21,6 +21,7 @@ class ReferenceMachine:
 
     def __init__(self, faults=None, stuck=None):
         self.faults, self.stuck = faults or {}, stuck
+        self.batch = 1 << 14
         self.memory = Memory()
         self.rows = self.cycles = 0
         self.at_end = False
