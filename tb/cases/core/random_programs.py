@@ -8,7 +8,7 @@ from tb.core import rows as trace
 from tb.core.lockstep import Mismatch
 from tb.core.random_program import RandomProgram, generate
 from tb.core.rows import Rows
-from tb.core.shrink import shrink
+from tb.core.shrink import Shrunk, shrink
 from tb.core.testbench import CoreTestbench
 from tb.harness import CORE
 
@@ -42,7 +42,9 @@ async def random_programs(tb: CoreTestbench) -> None:
         try:
             await _run(tb, program, seen)
         except Mismatch as error:
-            tb.say(await _shrunk(tb, _as_counted(program, [*seen, error.rows])))
+            least = await _shrunk(tb, _as_counted(program, [*seen, error.rows]))
+            tb.say(least.lines(f"python -m tb.run {tb.name} --seed {tb.seed}"))
+            await _run(tb, least.program, [])  # the table and the waveform are to be of this one
             raise
 
 
@@ -57,7 +59,7 @@ def _as_counted(program: RandomProgram, seen: Sequence[Rows]) -> RandomProgram:
     return replace(program, inputs=tuple(inputs))
 
 
-async def _shrunk(tb: CoreTestbench, program: RandomProgram) -> list[str]:
+async def _shrunk(tb: CoreTestbench, program: RandomProgram) -> Shrunk:
     async def first_difference(candidate: RandomProgram) -> int | None:
         try:
             await _run(tb, candidate, [])
@@ -66,5 +68,4 @@ async def _shrunk(tb: CoreTestbench, program: RandomProgram) -> list[str]:
         return None
 
     runs = SHRINK_RUNS if tb.most_rows > PROGRAMS * ROWS else FEW_RUNS
-    least = await shrink(program, first_difference, runs)
-    return least.lines(f"python -m tb.run {tb.name} --seed {tb.seed}")
+    return await shrink(program, first_difference, runs)
