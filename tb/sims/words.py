@@ -4,6 +4,7 @@ The core's memory, its inputs and the end of a run are in the C++ too: one call 
 """
 
 import ctypes
+import inspect
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from model.arch import RAM_BASE, RAM_SIZE, Retire, StepState
 from tb.core.machine import NO_WORD, Image, Limits, Memory
 from tb.core.rows import INPUTS, Inputs, Rows, chunks
 from tb.harness import CORE, Design, Packing, Slot, width
-from tb.sims import SimulatorError, cxx
+from tb.sims import SimulatorError, cxx, parts
 from tb.sims.builds import kept
 
 TOP = "design"  #: name of the module
@@ -199,7 +200,6 @@ extern "C" uint64_t machine_run(Machine *machine, uint64_t count, uint64_t last,
 }
 """
 
-SPEED = "-O1"  #: code as fast as that of -O2, in less of the compiler's time
 CYCLES = 1 << 20  #: of the clock in one call: Ctrl-C has to wait that long
 ROWS = 1 << 14  #: in one call
 
@@ -295,14 +295,19 @@ class _Handle:
 @cache
 def library(design: Design) -> Any:
     """The compiled design. SimulatorError if it cannot be made."""
-    text, glue = rtlil(design.component(), TOP), _glue(design)
-    build = kept("compiled", cxx.depends_on(text + SCRIPT + glue), partial(_build, text, glue))
-    loaded = ctypes.CDLL(str(build / cxx.LIBRARY))
+    loaded = ctypes.CDLL(str(build(design) / cxx.LIBRARY))
     loaded.design_open.restype = ctypes.c_void_p
     if has_machine(design):
         loaded.machine_open.restype = ctypes.c_void_p
         loaded.machine_run.restype = ctypes.c_uint64
     return loaded
+
+
+def build(design: Design) -> Path:
+    """The directory with the library."""
+    text, glue = rtlil(design.component(), TOP), _glue(design)
+    makes = inspect.getsource(parts) + SCRIPT + glue
+    return kept("compiled", cxx.depends_on(text + makes), partial(_build, text, glue))
 
 
 def _build(text: str, glue: str, place: Path) -> None:
@@ -314,7 +319,7 @@ def _build(text: str, glue: str, place: Path) -> None:
     source = (place / "cxxrtl.cc").read_text()
     feedback = "true" if "bool converged = false" in source else "false"
     constants = f"\nstatic constexpr bool FEEDBACK = {feedback};\n"
-    cxx.build(source + constants + glue, SPEED, place)
+    cxx.build(parts.cut(source, "p_" + TOP) + constants + glue, cxx.FAST, place)
 
 
 def has_machine(design: Design) -> bool:
