@@ -16,7 +16,7 @@ PROGRAMS = 40
 ROWS = 2600  #: of each: 104,000 in all
 
 #: Runs that a failing program is shrunk in, where a run takes no time, and elsewhere.
-SHRINK_RUNS, FEW_RUNS = 600, 40
+SHRINK_RUNS, FEW_RUNS = 200, 40
 
 
 async def _run(tb: CoreTestbench, program: RandomProgram, seen: list[Rows]) -> None:

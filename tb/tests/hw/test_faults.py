@@ -13,13 +13,15 @@ FAULTS = json.loads(Path(__file__).with_name("faults.json").read_text())
 HW_FILES = {"hw/registers.py", "hw/routing.py", "hw/step.py", "hw/syndrome.py", "hw/trace.py"}
 
 
-def _copy(destination: Path) -> None:
+def copy_tree(destination: Path) -> None:
+    """The code, without its tests."""
     ignore = shutil.ignore_patterns("tests", "__pycache__")
     for package in ("model", "hw", "tb"):
         shutil.copytree(ROOT / package, destination / package, ignore=ignore)
 
 
-def _plant(tree: Path, fault: dict[str, str]) -> None:
+def plant(tree: Path, fault: dict[str, str]) -> None:
+    """Put a fault into a copy."""
     path = tree / fault["file"]
     source = path.read_text()
     assert source.count(fault["old"]) == 1, f"{fault['file']} has changed: choose the fault again"
@@ -29,11 +31,11 @@ def _plant(tree: Path, fault: dict[str, str]) -> None:
 def _default_run(tree: Path) -> subprocess.CompletedProcess[str]:
     # -x: as soon as something is found; -j 1: the tests themselves run on every core.
     command = [sys.executable, "-m", "tb.run", "-x", "-q", "-j", "1"]
-    return subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=1200)
 
 
 def test_the_copy_itself_passes(tmp_path):
-    _copy(tmp_path)
+    copy_tree(tmp_path)
     run = _default_run(tmp_path)
     assert run.returncode == 0, run.stdout + run.stderr
     assert run.stdout.splitlines()[-1].startswith("PASS")
@@ -46,8 +48,8 @@ def test_there_are_faults_for_every_file_with_logic():
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault["what"])
 def test_the_default_run_finds(fault, tmp_path):
-    _copy(tmp_path)
-    _plant(tmp_path, fault)
+    copy_tree(tmp_path)
+    plant(tmp_path, fault)
     run = _default_run(tmp_path)
     assert run.returncode == 1, run.stdout + run.stderr
     assert run.stdout.splitlines()[-1].startswith("FAIL")
