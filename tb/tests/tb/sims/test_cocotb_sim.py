@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from model.arch import Event
-from tb.harness import ROW, STIMULUS, pack, unpack, width
+from tb.harness import ROW, STIMULUS, UNIT, pack, unpack, width
 from tb.sims import SimulatorError, builds, cocotb_sim, icarus, pysim, verilator
 
 ADAPTERS = {"icarus": icarus, "verilator": verilator}
@@ -105,6 +105,21 @@ async def environment_of_the_run(simulator):
 
 def test_gives_the_rows_of_amaranths_simulator(adapter, words):
     assert adapter.run(Drive(words)) == pysim.run(Drive(words))
+
+
+def test_a_flat_harness_is_one_module_with_the_same_ports():
+    source = cocotb_sim.harness(UNIT)
+    flat = cocotb_sim.flattened(source)
+    assert source.count("endmodule") > 5
+    assert flat.count("endmodule") == 1
+    assert re.search(r"^module harness\(", flat, re.MULTILINE)
+    assert f"output [{width(ROW) - 1}:0] row;" in flat
+
+
+def test_verilog_that_yosys_refuses_is_an_error(monkeypatch, tmp_path):
+    monkeypatch.setattr(builds, "SIM_BUILD", tmp_path)
+    with pytest.raises(SimulatorError, match=r"^Yosys: "):
+        cocotb_sim.flattened("module harness(")
 
 
 def test_reset_brings_the_reset_state_back(adapter):
