@@ -4,7 +4,7 @@ import fnmatch
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from itertools import product
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -143,15 +143,24 @@ def units(
 ) -> Iterator[Unit]:
     """The jobs in units: enough for all workers, small enough that results keep coming."""
     designs = dict.fromkeys(CASES[name].design.name for name in plan.cases)
-    for simulator, design in product(plan.simulators, designs):
-        here = [
-            job for name, job in jobs if name == simulator and CASES[job.case].design.name == design
-        ]
+    for simulator in plan.simulators:
         # Several units a worker, so that none waits long for the last, where a start costs little.
         hands = workers * (3 if simulator in _SIZES else 1)
         size = 1 if waves else _SIZES.get(simulator, _SIZE)
-        for hand in _hands(here, hands, hands * size):
-            yield Unit(simulator, hand, plan.hyp, plan.elf, first, waves, design)
+        here = [job for name, job in jobs if name == simulator]
+        dealt = [
+            [
+                Unit(simulator, hand, plan.hyp, plan.elf, first, waves, design)
+                for hand in _hands(_of_design(here, design), hands, hands * size)
+            ]
+            for design in designs
+        ]
+        # In turn, so that the designs are built at the same time.
+        yield from (unit for units in zip_longest(*dealt) for unit in units if unit)
+
+
+def _of_design(jobs: Sequence[Job], design: str) -> list[Job]:
+    return [job for job in jobs if CASES[job.case].design.name == design]
 
 
 def _hands(jobs: list[Job], count: int, size: int) -> Iterator[tuple[Job, ...]]:

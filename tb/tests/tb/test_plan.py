@@ -93,6 +93,18 @@ def test_the_jobs_of_a_unit_are_for_one_design(monkeypatch):
     assert found == [("unit", ["toy.a", "toy.b"]), ("other", ["toy.o"])]
 
 
+def test_designs_take_turns(monkeypatch):
+    other = Design("other", StepUnit, trace="trace")
+    case = cases.Case("toy.o", body, "a toy", True, design=other)
+    monkeypatch.setitem(cases.CASES, "toy.o", case)
+    asked = Plan(("pysim",), ("toy.long", "toy.o"), seeds=12)
+    made = list(units(asked, asked.jobs(), 1, False, None))
+    assert [unit.design for unit in made[:4]] == ["unit", "other", "unit", "other"]
+    assert sorted(str(job) for unit in made for job in unit.jobs) == sorted(
+        str(job) for _, job in asked.jobs()
+    )
+
+
 def test_the_version_is_that_of_the_sources(tmp_path, monkeypatch):
     for name in ("hw/a.py", "model/manual/b.csv", "tb/tests/c.py", "tb/d.pyc", "tb/.e.swp"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
