@@ -42,7 +42,7 @@ def test_what_a_space_does_not_name_is_a_pe_that_is_stepped():
 
 
 def _run(name):
-    (result,) = compiled.run(RunJobs(COMPILED, (Job(name, 1),), None, False))
+    (result,) = compiled.run(RunJobs(COMPILED, (Job(name, 1),), None, None, False))
     return result
 
 
