@@ -4,6 +4,7 @@ The reference gets what the core cannot say differently: the inputs as they were
 read of the cycle counter gave. It goes its own way; a batch of rows is then compared as columns.
 """
 
+import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,9 +16,13 @@ from model.a64.trace import Row
 from model.arch import RAM_BASE, RAM_SIZE
 from tb import scoreboard
 from tb.core.machine import Image, Memory
-from tb.core.rows import HIGH, INPUTS, MASK, TRACE, WORD, Inputs, Rows, U64s, joined
+from tb.core.rows import HIGH, INPUTS, MASK, WORD, Inputs, Rows, U64s, joined
 from tb.scoreboard import Difference
 from tb.testbench import Failure
+
+WIDE = "mem_data"  #: the one member with more than 64 bits
+
+_PACK = struct.Struct(f"<{len(Row._fields)}Q").pack
 
 SHOWN = 16  #: bytes of memory in a line about a difference
 BEFORE = 8  #: rows kept of those before the last batch
@@ -89,14 +94,19 @@ class Lockstep:
 
 def columns(rows: Sequence[Row]) -> dict[str, U64s]:
     """Rows of the reference as `Rows.columns` has them."""
-    found: dict[str, U64s] = {}
-    for name, values in zip(Row._fields, zip(*rows, strict=True), strict=True):
-        if TRACE[name].width > WORD:
-            found[name] = np.array([value & MASK for value in values], np.uint64)
-            found[name + HIGH] = np.array([value >> WORD for value in values], np.uint64)
-        else:
-            found[name] = np.array(values, np.uint64)
+    packed = np.frombuffer(b"".join(map(_packed, rows)), np.uint64)
+    by_member = np.ascontiguousarray(packed.reshape(len(rows), len(Row._fields)).T)
+    found: dict[str, U64s] = dict(zip(Row._fields, by_member, strict=True))
+    found[WIDE + HIGH] = np.array([row.mem_data >> WORD for row in rows], np.uint64)
     return found
+
+
+def _packed(row: Row) -> bytes:
+    """The members in 64 bits each: the low bits of the one that is wider."""
+    try:
+        return _PACK(*row)
+    except struct.error:
+        return _PACK(*row._replace(mem_data=row.mem_data & MASK))
 
 
 def _differences(rows: Rows, said: dict[str, Any], at: int) -> list[Difference]:
