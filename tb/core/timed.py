@@ -32,19 +32,24 @@ class Timing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """The task (`tb.sims.Task`): runs a program from the reset on, to its end or for so long."""
+    """The task (`tb.sims.Task`): runs a program, to its end or for so long."""
 
     image: Sequence[tuple[int, bytes]]
-    rows: int
+    rows: int  #: that are timed
+    before: int = 0  #: rows from the reset on that are not
 
     async def __call__(self, simulator: Simulator) -> Timing:
         """The timing."""
         machine = simulator.machine()
         await machine.start(self.image, inputs())
-        start = time.perf_counter()
-        rows = await machine.run(Limits(self.rows, self.rows * CYCLES_PER_ROW))
+        await machine.run(self._limits(self.before))
+        cycles, start = machine.cycles, time.perf_counter()
+        rows = await machine.run(self._limits(self.before + self.rows))
         seconds = time.perf_counter() - start
-        return Timing(len(rows), _steps(rows.columns), machine.cycles, seconds)
+        return Timing(len(rows), _steps(rows.columns), machine.cycles - cycles, seconds)
+
+    def _limits(self, rows: int) -> Limits:
+        return Limits(rows, rows * CYCLES_PER_ROW)
 
 
 def reference(image: Sequence[tuple[int, bytes]], rows: int) -> Timing:

@@ -26,6 +26,11 @@ def test_a_run_is_counted():
     assert asyncio.run(Timed(image(), 7)(ReferenceSimulator())).rows == 7
 
 
+def test_rows_that_come_before_are_not_counted():
+    timing = asyncio.run(Timed(image(), 1000, before=7)(ReferenceSimulator()))
+    assert timing[:3] == (ROWS - 7, 0, EACH * (ROWS - 7))
+
+
 def test_steps_are_counted_on_the_reference_and_the_core():
     of_reference = reference(hypervisor(), 1000)
     assert (of_reference.steps, of_reference.cycles) == (1, 0)
