@@ -2,6 +2,7 @@
 
 Machines are shared and noisy, so what counts are the ratios: every round measures everything once,
 one after the other, and each line gives the median of the rounds with the lowest and the highest.
+The core on the slow simulators is measured in the first round alone.
 Then cycles, lanes and seeds grow on the compiled simulator.
 """
 
@@ -27,7 +28,9 @@ from model.columns import COLUMNS, Kind, Lines, to_lines
 from model.files import writing
 from model.machine import PE, derive, take
 from model.planes import Planes
-from tb import growth, plot, runner, work
+from tb import growth, plot, qemu, runner, work
+from tb.core import speed
+from tb.core.speed import Measure
 from tb.growth import Series
 from tb.sims import SimulatorError, compiled
 from tb.sims.builds import SIM_BUILD
@@ -42,8 +45,6 @@ REPEATED = 20  #: times that arrays and planes are evaluated in one round
 SINGLES = 300  #: states evaluated one at a time in one round
 TENFOLD = 4  #: times that everything grows
 PICTURES = SIM_BUILD / "bench"
-
-Measure = Callable[[], float]  #: measures once, in units a second
 
 
 # The rules
@@ -146,6 +147,7 @@ REFERENCES = {
     "cycles/s, verilator": ["cycles/s, pysim", "cycles/s, icarus"],
     COMPILED: ["cycles/s, pysim", "cycles/s, icarus"],
     SIDE_BY_SIDE: [COMPILED],
+    **speed.REFERENCES,
 }
 
 
@@ -159,16 +161,18 @@ class Line:
 
     def text(self) -> str:
         """As it is printed: a line for each reference."""
-        rate = f"{self.name:26} {_spread(self.rates):32}"
+        rate = f"{self.name:27} {_spread(self.rates):32}"
         compared = [
             f"x {_spread(ratios)} {name.partition(', ')[2]}" for name, ratios in self.ratios.items()
         ]
         first, *others = compared or [""]
-        return "\n".join([f"{rate} {first}".rstrip(), *(f"{'':59} {other}" for other in others)])
+        return "\n".join([f"{rate} {first}".rstrip(), *(f"{'':60} {other}" for other in others)])
 
 
 def _spread(values: Sequence[float]) -> str:
     low, middle, high = min(values), statistics.median(values), max(values)
+    if len(values) == 1:
+        return _short(middle)
     return f"{_short(middle)} ({_short(low)} to {_short(high)})"
 
 
@@ -180,13 +184,13 @@ def _short(value: float) -> str:
 
 
 def lines(rates: Mapping[str, list[float]]) -> list[Line]:
-    """With the ratios of what was measured."""
+    """With the ratios of what was measured in the same rounds, the first ones."""
     return [
         Line(
             name,
             values,
             {
-                reference: [a / b for a, b in zip(values, rates[reference], strict=True)]
+                reference: [a / b for a, b in zip(values, rates[reference], strict=False)]
                 for reference in REFERENCES.get(name, [])
                 if reference in rates
             },
@@ -201,13 +205,16 @@ def lines(rates: Mapping[str, list[float]]) -> list[Line]:
 def measure(rounds: int, step: Callable[[str], None]) -> list[Line]:
     """Measure everything `rounds` times, in turn. SimulatorError if a simulator cannot run."""
     functions = _rules() | _simulators()
-    rates: dict[str, list[float]] = {name: [] for name in functions}
     with contextlib.ExitStack() as stack:
         if COMPILED in functions:
             processes = [stack.enter_context(Process()) for _ in range(runner.cores())]
-            functions[SIDE_BY_SIDE], rates[SIDE_BY_SIDE] = lambda: _a_core(processes), []
-        for _ in range(rounds):
+            functions[SIDE_BY_SIDE] = lambda: _a_core(processes)
+        functions |= speed.measures()
+        rates: dict[str, list[float]] = {name: [] for name in functions}
+        for number in range(rounds):
             for name, once in functions.items():
+                if number and name in speed.FIRST_ROUND:
+                    continue
                 step(name)
                 rates[name].append(once())
     return lines(rates)
@@ -223,7 +230,7 @@ def grow(every: Sequence[Series], step: Callable[[str], None]) -> None:
 
 def _run(file: IO[str], step: Callable[[str], None]) -> None:
     """Measure, print, and write what was measured."""
-    missing = {name: why for name in work.SIMULATORS if (why := work.adapter(name).missing())}
+    missing = _missing()
     found = measure(ROUNDS, step)
     print(f"median of {ROUNDS} rounds (lowest to highest), on {runner.cores()} cores")
     for line in found:
@@ -243,6 +250,15 @@ def _run(file: IO[str], step: Callable[[str], None]) -> None:
         "not run": missing,
     }
     file.write(json.dumps(content, indent=2) + "\n")
+
+
+def _missing() -> dict[str, str]:
+    """What is not measured as it is not installed, and why."""
+    said = {
+        "qemu": qemu.missing(),
+        **{name: work.adapter(name).missing() for name in work.SIMULATORS},
+    }
+    return {name: why for name, why in said.items() if why}
 
 
 def _plotted(every: Sequence[Series]) -> str:

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from tb import bench, plot, work
+from tb import bench, plot, qemu, work
 from tb.bench import Line, lines, measure
+from tb.core import speed
 from tb.growth import Point, Series
 from tb.sims import SimulatorError
 
@@ -23,10 +24,13 @@ SMALL = {
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """A benchmark of a moment: pysim alone."""
+    """A benchmark of a moment: pysim alone, and next to nothing of the core."""
     for name, value in SMALL.items():
         monkeypatch.setattr(bench, name, value)
     monkeypatch.setattr(work, "SIMULATORS", ("pysim",))
+    monkeypatch.setattr(qemu, "missing", lambda: None)
+    measures = {SLOW: lambda: 1.0, "rows/s, reference": lambda: 2.0}
+    monkeypatch.setattr(speed, "measures", measures.copy)
 
 
 @pytest.fixture
@@ -53,16 +57,18 @@ RULES = [
     "events/s, arrays",
     "events/s, planes",
 ]
-NAMES = [*RULES, "cycles/s, pysim"]
+SLOW = "instructions/s, pysim"
+EVERY_ROUND = [*RULES, "cycles/s, pysim", "rows/s, reference"]
+NAMES = [*EVERY_ROUND[:-1], SLOW, EVERY_ROUND[-1]]
 
 
-def test_everything_is_measured_in_every_round():
+def test_everything_is_measured_in_every_round_but_the_core_on_slow_simulators():
     steps = []
     found = measure(3, steps.append)
     assert [line.name for line in found] == NAMES
-    assert steps == NAMES * 3
+    assert steps == NAMES + 2 * EVERY_ROUND
     for line in found:
-        assert len(line.rates) == 3
+        assert len(line.rates) == (1 if line.name == SLOW else 3)
         assert all(rate > 0 for rate in line.rates)
 
 
@@ -73,24 +79,32 @@ def test_ratios_are_taken_round_by_round():
     assert verilator.ratios == {"cycles/s, pysim": [8.0, 3.0]}  # Icarus was not measured
 
 
+def test_what_is_measured_in_the_first_round_alone_is_compared_there():
+    rates = {SLOW: [2.0], "instructions/s, compiled": [8.0, 3.0]}
+    assert lines(rates)[1].ratios == {SLOW: [4.0]}
+
+
 def test_a_line_gives_the_median_and_what_it_is_compared_with():
     ratios = {"cycles/s, pysim": [3.0, 1.25, 2.0], "cycles/s, icarus": [1e3, 2e3, 3e6]}
     text = Line("cycles/s, compiled", [30.0, 10.0, 2e7], ratios).text()
     assert text.splitlines() == [
-        "cycles/s, compiled         30 (10 to 20 M)                  x 2 (1.25 to 3) pysim",
-        " " * 60 + "x 2,000 (1,000 to 3 M) icarus",
+        "cycles/s, compiled          30 (10 to 20 M)                  x 2 (1.25 to 3) pysim",
+        " " * 61 + "x 2,000 (1,000 to 3 M) icarus",
     ]
-    assert Line("cycles/s, pysim", [5.0], {}).text() == "cycles/s, pysim            5 (5 to 5)"
+    assert Line("cycles/s, pysim", [5.0], {}).text() == "cycles/s, pysim             5"
 
 
 def test_main_prints_and_writes_the_same(capsys, tmp_path):
     assert bench.main(["--json", str(tmp_path / "out.json")]) == 0
     head, *out = capsys.readouterr().out.splitlines()
     assert head.startswith("median of 2 rounds (lowest to highest), on ")
-    assert [line[:26].rstrip() for line in out[: len(NAMES)]] == NAMES
+    assert [line[:27].rstrip() for line in out[: len(NAMES)]] == NAMES
     content = json.loads((tmp_path / "out.json").read_text())
     assert list(content["rounds"]) == NAMES
-    assert all(len(each["rates"]) == 2 for each in content["rounds"].values())
+    assert [len(content["rounds"][name]["rates"]) for name in (SLOW, *EVERY_ROUND)] == [
+        1,
+        *(2 for _ in EVERY_ROUND),
+    ]
 
 
 def test_a_simulator_that_is_missing_is_said(capsys, missing):
@@ -98,6 +112,12 @@ def test_a_simulator_that_is_missing_is_said(capsys, missing):
     out = capsys.readouterr().out.splitlines()
     assert out[-1] == "not run: compiled: not installed: pip install it"
     assert not any(line.startswith("cycles/s, compiled") for line in out)
+
+
+def test_qemu_that_is_missing_is_said(capsys, monkeypatch):
+    monkeypatch.setattr(qemu, "missing", lambda: "not installed: apt-get it")
+    assert bench.main([]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "not run: qemu: not installed: apt-get it"
 
 
 def test_the_compiled_simulator_is_measured_alone_and_on_all_cores_and_grows(
@@ -111,7 +131,7 @@ def test_the_compiled_simulator_is_measured_alone_and_on_all_cores_and_grows(
     monkeypatch.setattr(bench, "PICTURES", tmp_path)
     assert bench.main(["--json", str(tmp_path / "out.json")]) == 0
     out = capsys.readouterr().out.splitlines()
-    names = [line[:26].rstrip() for line in out]
+    names = [line[:27].rstrip() for line in out]
     assert [name for name in names if name.startswith("cycles/s")] == [
         "cycles/s, compiled",
         "cycles/s a core, compiled",
