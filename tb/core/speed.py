@@ -47,8 +47,8 @@ class Size(NamedTuple):
 SIZES = {
     work.COMPILED: Size(100_000, 500),
     "pysim": Size(60, 1),
-    "verilator": Size(300, 4),
-    "icarus": Size(30, 1),
+    "verilator": Size(1000, 10),
+    "icarus": Size(200, 2),
 }
 
 #: Lines that are not measured in every round: to come to the first step takes such a simulator
