@@ -11,7 +11,7 @@ from hw.step import StepUnit
 from model.planes import Planes
 from tb import cases, coverage, harness, scoreboard, stimulus
 from tb.failures import value_text
-from tb.harness import ROW, STIMULUS
+from tb.harness import ROW, STIMULUS, UNIT
 from tb.run import main
 from tb.scoreboard import Mismatch
 from tb.sims import builds, compiled, pysim
@@ -214,7 +214,7 @@ def with_a_fault(event, field, bit):
                 for (path, member, mine), (_, _, its) in pairs
             ]
             m.d.comb += [its.eq(mine) for flow, _, mine, its in ports if flow == In]
-            driven = [each for each in ports if each[1] != harness.TIED]
+            driven = [each for each in ports if each[1] not in UNIT.tied]
             stimulus = Cat(mine for flow, _, mine, _ in driven if flow == In)
             places = {name: STIMULUS[name] for name in event}
             told = Cat(stimulus[slot.lsb : slot.lsb + slot.width] for slot in places.values())
@@ -269,7 +269,7 @@ def test_a_fault_in_one_of_ten_million_cycles_is_found(rng, seed, monkeypatch, c
     field = rng.choice(ALWAYS)
     bit = rng.randrange(ROW[field].width)
     print(f"cycle {at * lanes + lane} of {steps * lanes}: lane {lane}, step {at}, {field}<{bit}>")
-    monkeypatch.setattr(harness, "StepUnit", with_a_fault(event, field, bit))
+    monkeypatch.setitem(vars(UNIT), "component", with_a_fault(event, field, bit))
 
     assert main([case, "--sim", "compiled", "--seed", str(seed), "-j", "1"]) == 1
     out, err = capsys.readouterr()
