@@ -46,7 +46,15 @@ class Lockstep:
         self.processor = Processor()
         for address, content in image:
             self.processor.write_memory(address, content)
-        self._inputs = inputs
+        self._inputs, self._given_from = inputs, 0
+
+    def give(self, inputs: Inputs) -> None:
+        """The rows from the next one on meet these inputs, as `tb.core.machine.Machine.give`."""
+        self._inputs, self._given_from = inputs, self._next_row()
+
+    def write(self, address: int, data: bytes) -> None:
+        """The host puts bytes into RAM. ValueError if they do not all fit there."""
+        self.processor.write_memory(address, data)
 
     def check(self, rows: Rows) -> None:
         """Hold the next rows against the reference. Mismatch at the first one that differs."""
@@ -73,9 +81,12 @@ class Lockstep:
         self.recent = joined(parts)
         return self.recent
 
+    def _next_row(self) -> int:
+        return self.recent.first + len(self.recent) if self.recent else 0
+
     def _given(self, rows: Rows) -> Iterator[Given]:
-        numbers = np.minimum(np.arange(rows.first, rows.first + len(rows)), len(self._inputs) - 1)
-        bits = self._inputs[numbers]
+        numbers = np.arange(len(rows)) + (rows.first - self._given_from)
+        bits = self._inputs[np.minimum(numbers, len(self._inputs) - 1)]
         by_name = {name: (bits >> at & 1).tolist() for at, name in enumerate(INPUTS)}
         by_name["cycle_count"] = rows["cycle_count"].tolist()
         return map(Given, *(by_name[name] for name in Given._fields))

@@ -55,6 +55,19 @@ class Memory:
         at = address - RAM_BASE
         self.ram[at : at + size] = (data & (1 << 8 * size) - 1).to_bytes(size, "little")
 
+    def load(self, address: int, size: int) -> bytes:
+        """Bytes of RAM. ValueError if they are not all there."""
+        return bytes(self.ram[self._all_there(address, size)])
+
+    def store(self, address: int, data: bytes) -> None:
+        """Put bytes into RAM. ValueError if they do not all fit there."""
+        self.ram[self._all_there(address, len(data))] = data
+
+    def _all_there(self, address: int, size: int) -> slice:
+        if self.without(address, size) is not None:
+            raise ValueError(f"{size} bytes at {address:#x} are not all in RAM")
+        return slice(address - RAM_BASE, address - RAM_BASE + size)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -64,12 +77,14 @@ class Limits:
     cycles: int  #: of the clock, since the reset
     #: the instruction that branches to itself ends it too, unless it is stepped
     at_self_branch: bool = True
+    #: a row after which the PC is this ends it too; the next run goes on from there
+    stop_pc: int | None = None
 
 
 class Machine(Protocol):
     """A core that runs a program."""
 
-    memory: Memory
+    memory: Memory  #: may be read and changed between runs: the core's next access sees it
     rows: int  #: so far
     cycles: int  #: of the clock, so far
     at_end: bool  #: it has come to an instruction that branches to itself
@@ -78,8 +93,14 @@ class Machine(Protocol):
     async def start(self, image: Image, inputs: Inputs) -> None:
         """Load a program, and reset the core. ImageError."""
 
+    def give(self, inputs: Inputs) -> None:
+        """The rows from the next one on meet these inputs, the last of them for ever after."""
+
     async def run(self, limits: Limits) -> Rows:
-        """The next rows, up to `limits.rows` in all; none if `limits.cycles` are over."""
+        """The next rows, up to `limits.rows` in all; none if `limits.cycles` are over.
+
+        The word of the row after the last one is fetched already: a change of it is not seen.
+        """
 
 
 def branches_to_itself(row: Any) -> bool:
@@ -113,6 +134,7 @@ class CycleByCycle:
         self._simulator = simulator
         self._row, self._stimulus = design.row, design.stimulus
         self._inputs: list[int] = []
+        self._given_from = 0  #: the row that the first of the inputs is for
         self._nothing = pack(self._stimulus, NOTHING)
 
     async def start(self, image: Image, inputs: Inputs) -> None:
@@ -120,27 +142,36 @@ class CycleByCycle:
         self.memory = Memory(image)
         self.rows = self.cycles = 0
         self.at_end = False
+        self.give(inputs)
+        self._answer = self._nothing
+        await self._simulator.reset()
+
+    def give(self, inputs: Inputs) -> None:
+        """See `Machine`."""
         self._inputs = [
             pack(self._stimulus, {INPUTS[n]: value for n, value in input_values(bits).items()})
             for bits in inputs.tolist()
         ]
-        self._answer = self._nothing
-        await self._simulator.reset()
+        self._given_from = self.rows
 
     async def run(self, limits: Limits) -> Rows:
         """See `Machine`."""
         first, words, cycles = self.rows, [], []
-        while self.rows < limits.rows and self.cycles < limits.cycles and not self.at_end:
-            given = self._inputs[min(self.rows, len(self._inputs) - 1)]
-            row = await self._simulator.cycle(given | self._answer)
+        stopped = self.at_end
+        while self.rows < limits.rows and self.cycles < limits.cycles and not stopped:
+            row = await self._simulator.cycle(self._given() | self._answer)
             self._answer = self._respond(row)
             if self._get(row, "valid"):
                 words.append(row)
                 cycles.append(self.cycles)
                 self.rows += 1
                 self.at_end = limits.at_self_branch and self._ends(row)
+                stopped = self.at_end or self._get(row, "pc_after") == limits.stop_pc
             self.cycles += 1
         return Rows(self._raw(words), np.array(cycles, np.uint64), first)
+
+    def _given(self) -> int:
+        return self._inputs[min(self.rows - self._given_from, len(self._inputs) - 1)]
 
     def _get(self, row: int, name: str) -> int:
         return member(row, self._row[name])

@@ -4,17 +4,16 @@ import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from types import SimpleNamespace
 
+from model.kvm.engine import MAX_ROWS, Engine
 from tb.bins import Counts
 from tb.core import coverage
 from tb.core import rows as rows_of_trace
+from tb.core.engine import FIRST_BATCH, MAX_CYCLES, CoreEngine
 from tb.core.lockstep import Lockstep, Mismatch
 from tb.core.machine import Image, Limits, Memory
 from tb.core.rows import Inputs, Rows, joined
 from tb.scoreboard import Difference
 from tb.testbench import Failure, Simulator, Table
-
-MAX_CYCLES = 10_000_000  #: of the clock, for a program that is to end
-FIRST_BATCH = 256  #: rows that are compared at once, at first
 
 
 class CoreTestbench:
@@ -32,7 +31,7 @@ class CoreTestbench:
         self.memory = Memory()  #: of the last run
         self.lockstep: Lockstep | None = None  #: of the last run
         self.most_rows = simulator.rows  #: that a long program is to be run for
-        self._machine = simulator.machine()
+        self.machine = simulator.machine()
 
     async def run(
         self,
@@ -63,37 +62,56 @@ class CoreTestbench:
 
         Without `lockstep` the rows are not held against the reference: the case must do that.
         """
-        image = list(image)
         given = rows_of_trace.inputs() if inputs is None else inputs
-        machine = self._machine
-        await machine.start(image, given)
-        self.memory, self.lockstep = machine.memory, Lockstep(image, given)
+        machine = self.machine
+        held = await self.begin(image, given)
         most = max_cycles if max_rows is None else max_rows  # a row takes a cycle or more
         batch = FIRST_BATCH
         while machine.rows < most and not machine.at_end:
-            before = machine.cycles
             wanted = min(most, machine.rows + batch)
-            rows = await machine.run(Limits(wanted, max_cycles, at_self_branch))
-            self.clocked += machine.cycles - before
-            self.checked += len(rows)
-            if lockstep:
-                self.lockstep.check(rows)
-                if len(rows):
-                    self.counts += coverage.count(rows.columns)
-            else:
-                self.lockstep.pass_over(rows)
+            rows = await self.advance(held, Limits(wanted, max_cycles, at_self_branch), lockstep)
             yield rows
             if machine.rows < wanted and not machine.at_end:
                 raise Failure(self._no_end(rows, max_cycles))
             batch = min(2 * batch, machine.batch)
         if lockstep:
-            self.lockstep.check_memory(machine.memory)
+            held.check_memory(machine.memory)
+
+    async def begin(self, image: Image, inputs: Inputs) -> Lockstep:
+        """Load a program, and reset the core; the reference for it. ImageError."""
+        image = list(image)
+        await self.machine.start(image, inputs)
+        self.memory, self.lockstep = self.machine.memory, Lockstep(image, inputs)
+        return self.lockstep
+
+    async def advance(self, lockstep: Lockstep, limits: Limits, compare: bool = True) -> Rows:
+        """The next rows of the program that has begun, held against its reference. Mismatch.
+
+        If they are not to be compared, the reference takes note of them only.
+        """
+        before = self.machine.cycles
+        rows = await self.machine.run(limits)
+        self.clocked += self.machine.cycles - before
+        self.checked += len(rows)
+        if not compare:
+            lockstep.pass_over(rows)
+            return rows
+        lockstep.check(rows)
+        if len(rows):
+            self.counts += coverage.count(rows.columns)
+        return rows
+
+    def engine(self, max_rows: int = MAX_ROWS, max_cycles: int = MAX_CYCLES) -> Engine:
+        """The core for the host's C code: see `tb.core.engine`. There is one machine: what begins
+        next, a run or another engine, ends this one.
+        """
+        return CoreEngine(self, max_rows, max_cycles)
 
     def _no_end(self, rows: Rows, max_cycles: int) -> str:
         what = f"the program has not ended after {max_cycles:,} cycles"
         if not len(rows):
             return f"{what}: no instruction has completed in the last of them"
-        return f"{what} and {self._machine.rows:,} rows: it is at {rows.row(-1).pc_after:#x}"
+        return f"{what} and {self.machine.rows:,} rows: it is at {rows.row(-1).pc_after:#x}"
 
     def expect(self, row: SimpleNamespace, **fields: int) -> None:
         """Hold a row of the last run against values that the case states itself."""

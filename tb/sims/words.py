@@ -105,12 +105,17 @@ template<class Port> uint64_t number(Port &port) { return now(port).template get
 struct Machine : Design {
   uint8_t *ram;
   const uint8_t *inputs;
-  uint64_t inputs_count, rows, cycles, at_end;
+  uint64_t inputs_count, given_from, rows, cycles, at_end, stopped;
 
   void start() {
     reset();
-    rows = cycles = at_end = 0;
+    rows = cycles = at_end = stopped = 0;
     nothing();
+  }
+  void give(const uint8_t *given, uint64_t count) {
+    inputs = given;
+    inputs_count = count;
+    given_from = rows;
     drive_inputs();
   }
   // The answers where nothing is asked for
@@ -156,7 +161,7 @@ struct Machine : Design {
     if (accesses) access();
   }
   void drive_inputs() {
-    uint8_t now = inputs[std::min(rows, inputs_count - 1)];
+    uint8_t now = inputs[std::min(rows - given_from, inputs_count - 1)];
 @inputs@
   }
   bool ends() {
@@ -167,26 +172,32 @@ struct Machine : Design {
 };
 extern "C" Machine *machine_open() { return new Machine; }
 extern "C" void machine_close(Machine *machine) { delete machine; }
-extern "C" void machine_start(Machine *machine, uint8_t *ram, const uint8_t *inputs,
-                              uint64_t inputs_count) {
+// `machine_give` comes next
+extern "C" void machine_start(Machine *machine, uint8_t *ram) {
   machine->ram = ram;
-  machine->inputs = inputs;
-  machine->inputs_count = inputs_count;
   machine->start();
+}
+// The inputs of the rows from the next one on
+extern "C" void machine_give(Machine *machine, const uint8_t *inputs, uint64_t inputs_count) {
+  machine->give(inputs, inputs_count);
 }
 // Up to `count` rows, up to clock cycle `last`; the state of the run goes to `so_far`
 extern "C" uint64_t machine_run(Machine *machine, uint64_t count, uint64_t last,
-                                bool at_self_branch, uint32_t *raw, uint64_t stride,
-                                uint64_t *row_cycles, uint64_t *so_far) {
+                                bool at_self_branch, bool at_stop_pc, uint64_t stop_pc,
+                                uint32_t *raw, uint64_t stride, uint64_t *row_cycles,
+                                uint64_t *so_far) {
   auto &top = machine->top;
   uint64_t made = 0;
-  while (made < count && machine->cycles < last && !machine->at_end) {
+  machine->stopped = machine->at_end;
+  while (made < count && machine->cycles < last && !machine->stopped) {
     machine->sample();
     if (number(top.p_retire____valid)) {
       machine->show(raw + made * stride);
       row_cycles[made++] = machine->cycles;
       machine->rows++;
       machine->at_end = at_self_branch && machine->ends();
+      machine->stopped =
+          machine->at_end || (at_stop_pc && number(top.p_retire____pc__after) == stop_pc);
       machine->drive_inputs();
     }
     machine->respond();
@@ -196,6 +207,7 @@ extern "C" uint64_t machine_run(Machine *machine, uint64_t count, uint64_t last,
   so_far[0] = machine->rows;
   so_far[1] = machine->cycles;
   so_far[2] = machine->at_end;
+  so_far[3] = machine->stopped;
   return made;
 }
 """
@@ -239,39 +251,50 @@ class CompiledMachine:
 
     async def start(self, image: Image, inputs: Inputs) -> None:
         """See `tb.core.machine.Machine`."""
-        self.memory, self._inputs = Memory(image), np.ascontiguousarray(inputs)
+        self.memory = Memory(image)
         self.rows = self.cycles = 0
         self.at_end = False
         ram = np.frombuffer(self.memory.ram, np.uint8)
-        pointers = (self._machine.pointer, _place(ram), _place(self._inputs))
-        self._library.machine_start(*pointers, ctypes.c_uint64(len(self._inputs)))
+        self._library.machine_start(self._machine.pointer, _place(ram))
+        self.give(inputs)
+
+    def give(self, inputs: Inputs) -> None:
+        """See `tb.core.machine.Machine`."""
+        self._inputs = np.array(inputs, np.uint8)
+        pointers = (self._machine.pointer, _place(self._inputs))
+        self._library.machine_give(*pointers, ctypes.c_uint64(len(self._inputs)))
 
     async def run(self, limits: Limits) -> Rows:
         """See `tb.core.machine.Machine`."""
         first, size = self.rows, chunks(self._design.row)
         raws, cycles = [np.zeros((0, size), np.uint64)], [np.zeros(0, np.uint64)]
-        while self.rows < limits.rows and self.cycles < limits.cycles and not self.at_end:
+        stopped = self.at_end
+        while self.rows < limits.rows and self.cycles < limits.cycles and not stopped:
             count = min(ROWS, limits.rows - self.rows)
             raw, row_cycles = np.zeros((count, size), np.uint64), np.zeros(count, np.uint64)
-            made = self._call(min(limits.cycles, self.cycles + CYCLES), limits, raw, row_cycles)
+            last = min(limits.cycles, self.cycles + CYCLES)
+            made, stopped = self._call(last, limits, raw, row_cycles)
             raws.append(raw[:made])
             cycles.append(row_cycles[:made])
         return Rows(np.concatenate(raws), np.concatenate(cycles), first)
 
-    def _call(self, last: int, limits: Limits, raw: Any, row_cycles: Any) -> int:
-        so_far = np.zeros(3, np.uint64)
+    def _call(self, last: int, limits: Limits, raw: Any, row_cycles: Any) -> tuple[int, bool]:
+        """How many rows have come, and whether the last of them ends the run."""
+        so_far = np.zeros(4, np.uint64)
         made = self._library.machine_run(
             self._machine.pointer,
             ctypes.c_uint64(len(raw)),
             ctypes.c_uint64(last),
             ctypes.c_bool(limits.at_self_branch),
+            ctypes.c_bool(limits.stop_pc is not None),
+            ctypes.c_uint64(limits.stop_pc or 0),
             _place(raw),
             ctypes.c_uint64(raw.strides[0] // 4),
             _place(row_cycles),
             _place(so_far),
         )
         self.rows, self.cycles, self.at_end = int(so_far[0]), int(so_far[1]), bool(so_far[2])
-        return int(made)
+        return int(made), bool(so_far[3])
 
 
 def _place(array: Any) -> ctypes.c_void_p:

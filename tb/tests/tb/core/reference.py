@@ -27,18 +27,23 @@ class ReferenceMachine:
         self.at_end = False
 
     async def start(self, image, inputs):
-        self.memory, self.inputs = Memory(image), inputs
+        self.memory = Memory(image)
         self.processor = Processor()
-        self.processor.write_memory(RAM_BASE, bytes(self.memory.ram))
         self.rows = self.cycles = 0
         self.at_end = False
+        self.give(inputs)
+
+    def give(self, inputs):
+        self.inputs, self.given_from = inputs, self.rows
 
     async def run(self, limits):
+        self.processor.write_memory(RAM_BASE, bytes(self.memory.ram))
         first, words, cycles = self.rows, [], []
-        while self.rows < limits.rows and self.cycles + EACH <= limits.cycles and not self.at_end:
+        stopped = self.at_end
+        while self.rows < limits.rows and self.cycles + EACH <= limits.cycles and not stopped:
             if self.rows == self.stuck:
                 break
-            bits = int(self.inputs[min(self.rows, len(self.inputs) - 1)])
+            bits = int(self.inputs[min(self.rows - self.given_from, len(self.inputs) - 1)])
             row = self.processor.step(Given(**input_values(bits), cycle_count=self.cycles))
             change = dict(self.faults.get(self.rows, {}))
             self._flip(change.pop("memory", None))
@@ -47,7 +52,8 @@ class ReferenceMachine:
             cycles.append(self.cycles - 1)
             self.rows += 1
             self.at_end = limits.at_self_branch and branches_to_itself(row._asdict())
-        if self.rows < limits.rows and not self.at_end:
+            stopped = self.at_end or row.pc_after == limits.stop_pc
+        if self.rows < limits.rows and not stopped:
             self.cycles = limits.cycles
         self.memory.ram[:] = self.processor.read_memory(RAM_BASE, RAM_SIZE)
         size = chunks(CORE.row)

@@ -59,6 +59,43 @@ def test_the_reference_gets_the_inputs_of_each_row(rng):
     assert rows["irq"].tolist() == ((given & 1).tolist() + [given[-1] & 1] * 100)[: len(rows)]
 
 
+def test_inputs_given_later_are_for_the_rows_from_the_next_one_on():
+    async def task():
+        machine, lockstep = ReferenceMachine(), Lockstep(image(), inputs(fiq=1))
+        await machine.start(image(), inputs(fiq=1))
+        found = []
+        for rows, given in [(4, inputs(irq=[0, 1, 0])), (9, inputs(serror=[1, 0])), (12, None)]:
+            part = await machine.run(Limits(rows, 10_000))
+            lockstep.check(part)
+            found += [4 * row.serror + 2 * row.fiq + row.irq for row in part]
+            if given is not None:
+                machine.give(given)
+                lockstep.give(given)
+        return found
+
+    assert asyncio.run(task()) == [2, 2, 2, 2, 0, 1, 0, 0, 0, 4, 0, 0]
+
+
+def test_the_reference_sees_what_the_host_writes():
+    def task(told):
+        async def run():
+            machine, lockstep = ReferenceMachine(), Lockstep(image(), inputs())
+            await machine.start(image(), inputs())
+            lockstep.check(await machine.run(Limits(3, 10_000)))
+            changed = (0xF1000C00).to_bytes(4, "little")  # subs x0, x0, #3
+            machine.memory.store(RAM_BASE + 12, changed)
+            if told:
+                lockstep.write(RAM_BASE + 12, changed)
+            lockstep.check(await machine.run(Limits(1000, 10_000)))
+            lockstep.check_memory(machine.memory)
+
+        asyncio.run(run())
+
+    task(told=True)
+    with pytest.raises(Mismatch):
+        task(told=False)
+
+
 @pytest.mark.parametrize("member", Row._fields)
 def test_a_difference_in_any_member_is_found_where_it_is(member):
     faults = {7: {member: 1}, 9: {"pc": 4}}

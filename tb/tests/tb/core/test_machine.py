@@ -92,6 +92,24 @@ def test_memory_is_little_endian_and_takes_the_low_bytes():
     assert memory.read(RAM_BASE + 2, 2) == 0x3456
 
 
+def test_the_host_reads_and_writes_bytes_of_ram():
+    memory = Memory()
+    memory.store(END - 3, b"abc")
+    memory.store(RAM_BASE, b"")
+    assert memory.load(END - 4, 4) == b"\0abc"
+    assert len(memory.ram) == RAM_SIZE
+
+
+@pytest.mark.parametrize("address", [RAM_BASE - 1, END - 2, END, 0, -3])
+def test_the_host_reads_and_writes_ram_only(address):
+    memory, error = Memory(), rf"^3 bytes at {address:#x} are not all in RAM$"
+    with pytest.raises(ValueError, match=error):
+        memory.load(address, 3)
+    with pytest.raises(ValueError, match=error):
+        memory.store(address, b"abc")
+    assert not any(memory.ram)
+
+
 @pytest.mark.parametrize("size", [1, 2, 4, 8, 16])
 def test_the_first_byte_that_is_not_in_ram(size):
     memory = Memory()
@@ -162,6 +180,63 @@ def test_the_inputs_are_those_of_the_row_and_the_last_hold(name):
     rows, _, _ = run(name, [NOP] * 6, inputs(irq=[1, 0, 1, 0], fiq=1), rows=6)
     assert rows["irq"].tolist() == [1, 0, 1, 0, 0, 0]
     assert rows["fiq"].tolist() == [1] * 6
+
+
+def in_parts(name, words, given, limits, between):
+    """The rows of runs that follow one another; `between` is called between them."""
+    if why := adapter(name).missing():
+        pytest.skip(f"not run: {why}")
+
+    async def task(simulator):
+        made = simulator.machine(TOY)
+        await made.start(image(words), given)
+        found = []
+        for each in limits:
+            found.append(await made.run(each))
+            between(made)
+        return found
+
+    return adapter(name).run(task, None, TOY)
+
+
+@pytest.mark.parametrize("name", ["pysim", "compiled"])
+def test_a_run_stops_where_it_is_to_and_the_next_goes_on(name):
+    def stop(n):
+        return Limits(100, 1000, True, RAM_BASE + 4 * n)
+
+    words = [NOP] * 6 + [BRANCH]
+    found = in_parts(name, words, inputs(), [stop(2), stop(2), stop(3)], lambda made: None)
+    assert [part["pc_after"].tolist()[-1] - RAM_BASE for part in found[:2]] == [8, 24]
+    assert [len(part) for part in found] == [2, 5, 0]  # the second comes to its end
+    words[6] = PENDING
+    found = in_parts(name, words, inputs(), [stop(5), *[stop(6)] * 3], lambda made: None)
+    assert [len(part) for part in found] == [5, 1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["pysim", "compiled"])
+def test_inputs_given_between_runs_are_for_the_rows_from_the_next_one_on(name):
+    given = iter([inputs(fiq=[1, 0]), inputs(irq=[0, 1]), inputs()])
+    limits = [Limits(rows, 1000) for rows in (2, 5, 8)]
+    first = inputs(irq=[0, 0, 1])
+    found = in_parts(name, [NOP] * 9, first, limits, lambda made: made.give(next(given)))
+    assert [part["irq"].tolist() for part in found] == [[0, 0], [0, 0, 0], [0, 1, 1]]
+    assert [part["fiq"].tolist() for part in found] == [[0, 0], [1, 0, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("name", ["pysim", "compiled"])
+def test_memory_may_be_read_and_changed_between_runs(name):
+    place = RAM_BASE + 0x10000
+    stored, seen = access(place, 3, 1), access(place, 3, 0)
+    read = []
+
+    def between(made):
+        read.append(made.memory.read(place, 8))
+        made.memory.write(place, 8, read[-1] + 1)
+
+    limits = [Limits(rows, 1000) for rows in (1, 2, 3)]
+    found = in_parts(name, [stored, seen, seen], inputs(), limits, between)
+    assert read == [RAM_BASE, RAM_BASE + 1, RAM_BASE + 2]
+    assert [int(part["mem_data"][0]) for part in found[1:]] == read[1:]
 
 
 def test_a_fetch_beyond_the_end_of_ram_gives_an_error():
