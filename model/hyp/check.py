@@ -99,6 +99,6 @@ def _restored(setup: Setup, scenario: Scenario) -> Scenario:
     """The scenario with SPSR_EL2 and MDSCR_EL1 as the world switch restores them after `setup`."""
     if setup is None:
         return scenario
-    vcpu = Vcpu(scenario.guest_debug, scenario.spsr, scenario.mdscr)
+    vcpu = Vcpu(scenario.guest_debug, scenario.spsr, mdscr_el1=scenario.mdscr)
     setup(vcpu)
     return Scenario(scenario.doubleword, vcpu.spsr, vcpu.mdscr_el1)

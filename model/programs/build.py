@@ -15,12 +15,13 @@ from pathlib import Path
 
 from model.hyp.assemble import DIRECTORY as SEQUENCES
 from model.hyp.assemble import Assembler, find_assemblers, first_error, write_atomically
-from model.kvm.vcpu import ASSEMBLER_CONSTANTS
+from model.kvm.vcpu import ASSEMBLER_CONSTANTS, OFFSETS
+from model.kvm.vcpu import SIZE as VCPU_SIZE
 from model.programs import ProgramError
 from model.programs.elf import load_executable
 from model.programs.image import Image, to_text
 from model.programs.layout import BOOT_BASE, GUEST_BASE, HYPERVISOR_BASE
-from model.programs.load import BOOT, DIRECTORY, GUESTS, HYPERVISORS, SELF_STEPPING, VIRT
+from model.programs.load import BOOT, DIRECTORY, GUESTS, HYPERVISORS, KVM, SELF_STEPPING, VIRT
 
 #: -mstrict-align: without translation, memory is Device memory to a core that has the MMU.
 _OPTIONS = (
@@ -50,8 +51,9 @@ NO_COMPILER = "no A64 cross compiler is installed: apt-get install gcc-aarch64-l
 
 _VERSION_HEADING = "compiler: "
 
-#: Addresses that sources know by name.
-_BASES = {"HYPERVISOR_BASE": HYPERVISOR_BASE, "GUEST_BASE": GUEST_BASE}
+#: Addresses and offsets that sources know by name.
+_LAYOUT = {"HYPERVISOR_BASE": HYPERVISOR_BASE, "GUEST_BASE": GUEST_BASE, "VCPU_SIZE": VCPU_SIZE}
+_LAYOUT |= {f"VCPU_{name.upper()}": offset for name, offset in OFFSETS.items()}
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def _hypervisor(sequence: str) -> Program:
 PROGRAMS = (
     *(Program(name, (f"{name}.S",), BOOT_BASE) for name in (BOOT, VIRT)),
     *(_hypervisor(sequence) for sequence in HYPERVISORS),
+    Program(KVM, (f"{KVM}.S",), HYPERVISOR_BASE),
     *(Program(name, ("start.S", f"{name}.c"), GUEST_BASE) for name in GUESTS),
     *(Program(name, (f"{name}.S",), GUEST_BASE) for name in SELF_STEPPING),
 )
@@ -109,7 +112,7 @@ def _run(command: list[str], name: str) -> str:
 
 def build(program: Program, compiler: Assembler) -> str:
     """The text of a program's image. ProgramError, in one line, if it does not compile or link."""
-    defines = {**ASSEMBLER_CONSTANTS, **_BASES}
+    defines = {**ASSEMBLER_CONSTANTS, **_LAYOUT}
     with tempfile.TemporaryDirectory() as directory:
         output = Path(directory, "image.elf")
         command = [

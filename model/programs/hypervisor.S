@@ -5,14 +5,7 @@
 // vcpu_mdcr_el2, and hypervisor_hcr where stage 2 is not this project's.
 #include "layout.h"
 #include "vectors.h"
-
-	.macro	push, a, b
-	stp	\a, \b, [sp, #-16]!
-	.endm
-
-	.macro	pop, a, b
-	ldp	\a, \b, [sp], #16
-	.endm
+#include "world_switch.h"
 
 	.section .text.start, "ax"
 	.globl	_start
@@ -37,7 +30,7 @@ guest_enter:
 // The world switch.
 	.globl	world_switch
 world_switch:
-	ldp	x1, x2, [x0, #VCPU_MDSCR]
+	ldp	x1, x2, [x0, #VCPU_MDSCR_EL1]
 	msr	mdscr_el1, x1
 	msr	mdcr_el2, x2
 	ldp	x1, x2, [x0, #VCPU_SPSR]
@@ -47,24 +40,7 @@ world_switch:
 	msr	sp_el0, x1
 	msr	sp_el1, x2
 
-	ldp	x1, x2, [x0, #VCPU_X]
-	push	x1, x2
-	ldp	x1, x2, [x0, #VCPU_X + 8 * 2]
-	push	x1, x2
-	ldp	x4, x5, [x0, #VCPU_X + 8 * 4]
-	ldp	x6, x7, [x0, #VCPU_X + 8 * 6]
-	ldp	x8, x9, [x0, #VCPU_X + 8 * 8]
-	ldp	x10, x11, [x0, #VCPU_X + 8 * 10]
-	ldp	x12, x13, [x0, #VCPU_X + 8 * 12]
-	ldp	x14, x15, [x0, #VCPU_X + 8 * 14]
-	ldp	x16, x17, [x0, #VCPU_X + 8 * 16]
-	ldp	x18, x19, [x0, #VCPU_X + 8 * 18]
-	ldp	x20, x21, [x0, #VCPU_X + 8 * 20]
-	ldp	x22, x23, [x0, #VCPU_X + 8 * 22]
-	ldp	x24, x25, [x0, #VCPU_X + 8 * 24]
-	ldp	x26, x27, [x0, #VCPU_X + 8 * 26]
-	ldp	x28, x29, [x0, #VCPU_X + 8 * 28]
-	ldr	x30, [x0, #VCPU_X + 8 * 30]
+	restore_general_registers
 
 	.globl	sequence, sequence_end
 sequence:
@@ -82,35 +58,18 @@ guest_exit:
 	push	x0, x1
 	push	x2, x3
 	adr	x0, vcpu
-	stp	x4, x5, [x0, #VCPU_X + 8 * 4]
-	stp	x6, x7, [x0, #VCPU_X + 8 * 6]
-	stp	x8, x9, [x0, #VCPU_X + 8 * 8]
-	stp	x10, x11, [x0, #VCPU_X + 8 * 10]
-	stp	x12, x13, [x0, #VCPU_X + 8 * 12]
-	stp	x14, x15, [x0, #VCPU_X + 8 * 14]
-	stp	x16, x17, [x0, #VCPU_X + 8 * 16]
-	stp	x18, x19, [x0, #VCPU_X + 8 * 18]
-	stp	x20, x21, [x0, #VCPU_X + 8 * 20]
-	stp	x22, x23, [x0, #VCPU_X + 8 * 22]
-	stp	x24, x25, [x0, #VCPU_X + 8 * 24]
-	stp	x26, x27, [x0, #VCPU_X + 8 * 26]
-	stp	x28, x29, [x0, #VCPU_X + 8 * 28]
-	str	x30, [x0, #VCPU_X + 8 * 30]
-	pop	x1, x2
-	stp	x1, x2, [x0, #VCPU_X + 8 * 2]
-	pop	x1, x2
-	stp	x1, x2, [x0, #VCPU_X]
+	save_general_registers
 
 	mrs	x1, spsr_el2
 	mrs	x2, elr_el2
 	stp	x1, x2, [x0, #VCPU_SPSR]
 	mrs	x1, mdscr_el1
-	str	x1, [x0, #VCPU_MDSCR]
+	str	x1, [x0, #VCPU_MDSCR_EL1]
 	mrs	x1, sp_el0
 	mrs	x2, sp_el1
 	stp	x1, x2, [x0, #VCPU_SP_EL0]
 	mrs	x1, esr_el2
-	str	x1, [x0, #VCPU_ESR]
+	str	x1, [x0, #VCPU_ESR_EL2]
 
 	lsr	x2, x1, #ESR_EC_SHIFT
 	cmp	x2, #EC_SOFTSTEP_LOWER

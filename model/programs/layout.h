@@ -1,6 +1,7 @@
 // What the programs know about the machine, in C and in assembly.
 //
-// HYPERVISOR_BASE and GUEST_BASE come from the command line of the compiler.
+// HYPERVISOR_BASE, GUEST_BASE and the offsets in struct vcpu (VCPU_<FIELD>, and GUEST_DEBUG as the
+// sequences have it) come from the command line of the compiler: model/kvm/vcpu.py states them.
 #pragma once
 
 #define HYPERVISOR_STACK	0x40090000	// the end: it grows down
@@ -27,14 +28,3 @@
 #define EC_HVC64	0x16
 #define EC_SOFTSTEP_LOWER	0x32
 #define EC_SOFTSTEP_SAME	0x33
-
-// struct vcpu. GUEST_DEBUG comes from the compiler's command line, as it does for the sequences.
-#define VCPU_SPSR	0x00
-#define VCPU_ELR	0x08
-#define VCPU_MDSCR	0x10
-#define VCPU_MDCR	0x18
-#define VCPU_SP_EL0	0x20
-#define VCPU_SP_EL1	0x28
-#define VCPU_ESR	0x30
-#define VCPU_STEPS	0x38
-#define VCPU_X	0x50	// x0 to x30

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from model.arch import HCR_EL2, MDCR_EL2, RAM_BASE, RAM_SIZE, Mode, SPSR_ELx
+from model.hyp.words import Sequence
 from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP
 from model.kvm.vcpu import Vcpu, set_guest_debug
 from model.programs import ProgramError
@@ -21,6 +22,9 @@ VIRT = "virt"
 
 #: The loop at EL2, one image a sequence.
 HYPERVISORS = {name: f"hypervisor_{name}" for name in ("v1", "bic", "callout")}
+
+#: The world switch of `model.kvm`, whose host waits for it.
+KVM = "kvm"
 
 #: What computes something at EL1: all end at `end_of_run`, a hypercall, with `result` stored.
 GUESTS = ("sort", "crc32", "strsearch", "fibonacci", "list", "memcpy", "spinlock")
@@ -91,6 +95,21 @@ def on_virt(name: str, sequence: str, guest_debug: int, rounds: int) -> Image:
     branches = tuple((at[end], _branch(at[end], at[f"virt_{end}"])) for end in ("done", "failed"))
     patched = image.patched(patches)
     return replace(patched, segments=patched.segments + branches)
+
+
+def with_world_switch(program: Image, sequence: Sequence) -> Image:
+    """From reset at EL3 to EL2, which waits at `host_wait`: the world switch of `model.kvm`.
+
+    ValueError if the sequence does not fit.
+    """
+    image = load(BOOT).combined(load(KVM), program)
+    start, end = image.symbols["sequence"], image.symbols["sequence_end"]
+    code = struct.pack(f"<{len(sequence.words)}I", *sequence.words)
+    if start + len(code) >= end:
+        most = (end - start) // 4 - 1
+        raise ValueError(f"{sequence.name}: {len(sequence.words)} words: no more than {most} fit")
+    code += _branch(start + len(code), end)
+    return replace(image, segments=(*image.segments, (start, code)))
 
 
 def _with_hypervisor(name: str, sequence: str, guest_debug: int) -> Image:
