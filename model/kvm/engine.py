@@ -72,7 +72,10 @@ class ReferenceEngine:
             rows.append(row)
             if row.pc_after == self._wait:
                 return Ran(rows, [])
-        raise NoExit(f"no exit to the host in {self._max_rows:,} rows: at {rows[-1].pc_after:#x}")
+        raise NoExit(self._no_exit(rows))
+
+    def _no_exit(self, rows: list[Row]) -> str:
+        return f"no exit to the host in {self._max_rows:,} rows: at {rows[-1].pc_after:#x}"
 
     def read(self, address: int, size: int) -> bytes:
         """See `Engine`."""

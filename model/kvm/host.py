@@ -97,6 +97,9 @@ class VirtualCpu:
 class Host:
     """The seed's host, with a sequence at guest entry."""
 
+    #: What becomes of the guest's own stepping while the host debugs: suppressed, or preserved.
+    suppresses = True
+
     def __init__(self, sequence: Sequence, advance_first: bool = True, callout: bool = False):
         """`advance_first`: the PC goes past an MMIO access before user space sees it, as in the
         seed, and not after it has completed it. `callout`: C sets up the saved state.

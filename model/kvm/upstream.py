@@ -19,6 +19,8 @@ _SS = SPSR_ELx.SS.mask
 class Upstream(Host):
     """See above."""
 
+    suppresses = False
+
     def set_guest_debug(self, cpu: VirtualCpu, control: int) -> None:
         """Nothing but what is asked for: the rest is done at each entry."""
         cpu.regs.guest_debug = control if control & KVM_GUESTDBG_ENABLE else 0
