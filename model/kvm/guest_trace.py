@@ -74,7 +74,7 @@ class GuestTrace:
             if row.sys_en and row.sys_reg in _NAME_OF_NUMBER:
                 self._registers[_NAME_OF_NUMBER[row.sys_reg]] = row.sys_value
             if row.el == EL.EL2 and row.event == Event.ERET and row.kind == Retire.INSTRUCTION:
-                self._moved(self._view(row))
+                self._moved(self._view(row), self._registers.get("ESR_EL1", 0))
                 self.entries.append(Entry(len(self.events), dict(self._registers)))
             elif row.el <= EL.EL1:
                 self._of_guest(row)
@@ -85,14 +85,15 @@ class GuestTrace:
         Not so far as `open_access`, one that user space is still to make.
         """
         if not open_access:
-            self._moved(view_of(vcpu))
+            self._moved(view_of(vcpu), vcpu.esr_el1)
 
-    def _moved(self, view: View) -> None:
+    def _moved(self, view: View, esr_el1: int) -> None:
         """The guest goes on somewhere else than it has come to: the host has done something."""
         if view.pc != self.pc:
             # An injected exception returns to the instruction; what is emulated goes on after it.
             exception = view.elr_el1 == self.pc and view.pc != self.pc + 4
-            self._add(view, exception, by_host=True)
+            own_step = exception and ESR_ELx.EC.get(esr_el1) in _OWN_STEP
+            self._add(view, exception, own_step, by_host=True)
 
     def _of_guest(self, row: Row) -> None:
         if row.kind != Retire.INSTRUCTION and row.target_el != EL.EL1:

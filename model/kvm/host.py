@@ -12,10 +12,12 @@ from errno import ENOSYS
 from model.arch import (
     HPFAR_EL2,
     MDCR_EL2,
+    MDSCR_EL1,
     SYSREGS,
     AbortISS,
     ESR_ELx,
     ExceptionClass,
+    SPSR_ELx,
     SysReg,
     SystemISS,
 )
@@ -97,9 +99,6 @@ class VirtualCpu:
 class Host:
     """The seed's host, with a sequence at guest entry."""
 
-    #: What becomes of the guest's own stepping while the host debugs: suppressed, or preserved.
-    suppresses = True
-
     def __init__(self, sequence: Sequence, advance_first: bool = True, callout: bool = False):
         """`advance_first`: the PC goes past an MMIO access before user space sees it, as in the
         seed, and not after it has completed it. `callout`: C sets up the saved state.
@@ -108,10 +107,18 @@ class Host:
         self.advance_first = advance_first
         self.callout = callout
 
+    def suppresses(self, control: int) -> bool:
+        """Whether the guest's own stepping is stated to be suppressed with this guest_debug."""
+        return bool(control & KVM_GUESTDBG_ENABLE)
+
     # What a step needs of the loop
 
     def set_guest_debug(self, cpu: VirtualCpu, control: int) -> None:
-        """KVM_SET_GUEST_DEBUG."""
+        """KVM_SET_GUEST_DEBUG. What C has set up in the saved state, it takes back."""
+        ends = cpu.regs.guest_debug & KVM_GUESTDBG_ENABLE and not control & KVM_GUESTDBG_ENABLE
+        if self.callout and ends:
+            cpu.regs.spsr &= ~SPSR_ELx.SS.mask
+            cpu.regs.mdscr_el1 &= ~MDSCR_EL1.SS.mask
         set_guest_debug(cpu.regs, control)
 
     def begin(self, cpu: VirtualCpu, run: KvmRun) -> int:

@@ -4,7 +4,7 @@ The sentences are those of the project's statement of KVM's guest debugging. A r
 held against the same guest without it (its shadow): the same instructions, the same state.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -60,11 +60,14 @@ class Watch:
     """Watches the runs of one vcpu.
 
     `shadow` has the guest's events without debugging; None: this is the shadow itself.
-    `suppresses`: the host states that it suppresses the guest's own stepping while it debugs.
+    `suppresses` is what the host states of the guest's own stepping, by guest_debug.
     """
 
     def __init__(
-        self, trace: GuestTrace, shadow: Sequence[GuestEvent] | None, suppresses: bool
+        self,
+        trace: GuestTrace,
+        shadow: Sequence[GuestEvent] | None,
+        suppresses: Callable[[int], bool],
     ) -> None:
         self.trace = trace
         self.broken: list[Violation] = []
@@ -112,7 +115,7 @@ class Watch:
             self._break(Property.P2, self._pc, what)
         if cpu.log.count(WARN_ON_STEP) > self._warned:
             self._break(Property.P5, self._pc, "kvm_handle_ss ran, no single step was asked for")
-        self._align(events, bool(control & KVM_GUESTDBG_ENABLE))
+        self._align(events, self._suppresses(control))
         if not self._parted and cpu.access is None:
             self._same_state(cpu)
         self._emulated(events, stepping)
@@ -149,7 +152,7 @@ class Watch:
 
     # The shadow
 
-    def _align(self, events: Sequence[GuestEvent], debugged: bool) -> None:
+    def _align(self, events: Sequence[GuestEvent], suppressed: bool) -> None:
         """Follow the shadow, event by event, as long as they are the same."""
         for n, event in enumerate(events, start=self._begin):
             if self._parted:
@@ -158,7 +161,7 @@ class Watch:
                 self._part(event, "the guest goes on, which has ended without debugging")
                 return
             expected = self._shadow[n]
-            if self._suppresses and debugged and (event.own_step or expected.own_step):
+            if suppressed and (event.own_step or expected.own_step):
                 if event.own_step:
                     what = "the guest steps itself, which is stated to be suppressed"
                     self._break(Property.P4, event.pc, what)
@@ -219,10 +222,10 @@ class Watch:
                 continue
             guest, left = self._shadow[entry.events - 1].view, []
             mdscr, spsr = entry.registers["MDSCR_EL1"], entry.registers["SPSR_EL2"]
-            if mdscr != guest.mdscr_el1:
+            if mdscr & ~guest.mdscr_el1:
                 left.append(f"MDSCR_EL1 {mdscr:#x}, the guest's being {guest.mdscr_el1:#x}")
-            if SPSR_ELx.SS.get(spsr ^ guest.pstate):
-                left.append(f"SPSR_EL2.SS {SPSR_ELx.SS.get(spsr)}")
+            if SPSR_ELx.SS.get(spsr & ~guest.pstate):
+                left.append("SPSR_EL2.SS 1")
             if entry.registers["MDCR_EL2"] & MDCR_EL2.TDE.mask:
                 left.append("MDCR_EL2.TDE 1")
             if left:

@@ -43,6 +43,7 @@ class KickedEngine(ReferenceEngine):
         super().__init__()
         self.kick_after: int | None = None  #: events of the guest in the next run
         self.async_first = False  #: the interrupt comes before a pending step exception
+        self.serror = False  #: it is an SError
         self.pins: list[Pins] = []
 
     async def run(self, inputs: Pins = (QUIET,)) -> Ran:
@@ -51,7 +52,8 @@ class KickedEngine(ReferenceEngine):
         if kick is None:
             self.pins.append(tuple(inputs))
             return await super().run(inputs)
-        high = Inputs(irq=1, async_first=int(self.async_first))
+        pin = {"serror" if self.serror else "irq": 1}
+        high = Inputs(**pin, async_first=int(self.async_first))
         given: list[Inputs] = []
         rows: list[Row] = []
         events = 0
@@ -72,7 +74,7 @@ class ReplayedEngine:
         self._engine = engine
         self._pins = iter(pins)
         self.kick_after: int | None = None  #: known already
-        self.async_first = False
+        self.async_first = self.serror = False
 
     async def start(self, image: Image) -> Ran:
         """See `Engine`."""

@@ -11,7 +11,13 @@ worked out by the rules (`own_stepping`), so a guest that steps itself does so w
 from model.arch import MDCR_EL2, MDSCR_EL1, Event, SPSR_ELx
 from model.kvm.host import ALWAYS_TRAPPED, Access, Host, VirtualCpu
 from model.kvm.own_stepping import OwnStepping, stepped_event
-from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_USE_SW_BP, DebugExit, KvmRun
+from model.kvm.uapi import (
+    KVM_GUESTDBG_ENABLE,
+    KVM_GUESTDBG_SINGLESTEP,
+    KVM_GUESTDBG_USE_SW_BP,
+    DebugExit,
+    KvmRun,
+)
 
 _SS = SPSR_ELx.SS.mask
 
@@ -19,7 +25,10 @@ _SS = SPSR_ELx.SS.mask
 class Upstream(Host):
     """See above."""
 
-    suppresses = False
+    def suppresses(self, control: int) -> bool:
+        """Only with software breakpoints and no steps: then BRK and step exceptions go to EL2."""
+        asked = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP
+        return control & (asked | KVM_GUESTDBG_SINGLESTEP) == asked
 
     def set_guest_debug(self, cpu: VirtualCpu, control: int) -> None:
         """Nothing but what is asked for: the rest is done at each entry."""

@@ -13,6 +13,7 @@ from model.kvm.uapi import (
     KVM_GUESTDBG_ENABLE_SHIFT,
     KVM_GUESTDBG_SINGLESTEP,
     KVM_GUESTDBG_SINGLESTEP_SHIFT,
+    KVM_GUESTDBG_USE_SW_BP,
 )
 
 #: Doublewords of the structure, in order. `steps` is the hypervisor loop's own count.
@@ -98,13 +99,14 @@ class Vcpu:
 def set_guest_debug(vcpu: Vcpu, control: int) -> None:
     """What KVM_SET_GUEST_DEBUG does with `control`, 32 bits. ValueError if it has more.
 
-    Single steps are routed to EL2 (MDCR_EL2.TDE). Without ENABLE all of it is switched off.
+    Single steps and software breakpoints are routed to EL2 (MDCR_EL2.TDE). Without ENABLE all of it
+    is switched off.
     """
     if not 0 <= control < 1 << 32:
         raise ValueError(f"control is {control:#x}: it has 32 bits")
     vcpu.guest_debug = control if control & KVM_GUESTDBG_ENABLE else 0
     vcpu.mdcr_el2 &= ~MDCR_EL2.TDE.mask
-    if vcpu.guest_debug & KVM_GUESTDBG_SINGLESTEP:
+    if vcpu.guest_debug & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_SW_BP):
         vcpu.mdcr_el2 |= MDCR_EL2.TDE.mask
 
 
