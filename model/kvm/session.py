@@ -139,15 +139,21 @@ class Session:
             raise ValueError(f"KVM_SET_GUEST_DEBUG refuses {control:#x}")
 
     async def kvm_run(
-        self, kick_after: int | None = None, async_first: bool = False, signal: bool = False
+        self,
+        kick_after: int | None = None,
+        async_first: bool = False,
+        serror: bool = False,
+        signal: bool = False,
     ) -> int:
         """KVM_RUN once; an access of before has been answered.
 
-        An interrupt comes after `kick_after` events of the guest; with `signal`, for user space.
+        An interrupt, or an SError, comes after `kick_after` events of the guest; with `signal`, it
+        is one for user space.
         """
         begins_at = len(self.events)
         self.vm.set_virtual_irq(self.cpu, begins_at in self._guest.virqs)
-        self._engine.kick_after, self._engine.async_first = kick_after, async_first
+        engine = self._engine
+        engine.kick_after, engine.async_first, engine.serror = kick_after, async_first, serror
         self.watch.before(self.cpu)
         result = await self.vm.run(self.cpu, self.run_page, signal=signal)
         self.watch.after(self.cpu, self.run_page, result, self.vm.switches)
@@ -167,10 +173,12 @@ class Session:
                 run.mmio.data = device(run.mmio.phys_addr, run.mmio.len)
             self._accesses += 1
 
-    async def step(self, kick_after: int | None = None, async_first: bool = False) -> None:
+    async def step(
+        self, kick_after: int | None = None, async_first: bool = False, serror: bool = False
+    ) -> None:
         """KVM_RUN until the guest has been stepped: an access takes two of them."""
         begun = len(self.events)
-        await self.kvm_run(kick_after, async_first)
+        await self.kvm_run(kick_after, async_first, serror)
         while not self.over and len(self.events) == begun and self.cpu.access is not None:
             await self.kvm_run()
 
