@@ -1,16 +1,16 @@
 """The seed's host: each exit by its class, MMIO, system registers, and what EL2 itself may do."""
 
+from collections.abc import Callable
 from errno import ENOSYS
 
 import pytest
 
-from model.arch import SYSREGS, ExceptionClass, SystemISS
+from model.arch import SYSREGS, SystemISS
 from model.hyp.sequences import load
 from model.hyp.words import Sequence
 from model.kvm import host as kvm_host
 from model.kvm.host import EXIT_HANDLERS, Exit, Host, HypPanic
 from model.kvm.uapi import DebugExit, ExitReason, KvmRun
-from model.kvm.vcpu import Vcpu
 from model.programs.load import with_world_switch
 from tb.core.program import mov
 from tb.tests.model.a64.pe import BRK, HVC, NOP, SMC, TDE, UNDEFINED, WFE, WFI, mrs, msr
@@ -167,9 +167,7 @@ def test_a_breakpoint_is_an_exit_where_user_space_uses_them(ec):
     result, cpu, run = exits(ec, 0x1234, guest_debug=ENABLE_SW_BP)
     assert (result, run.exit_reason) == (0, ExitReason.DEBUG)
     assert (run.debug.exit_type, run.debug.address) == (DebugExit.SW_BKPT, PC)
-    assert cpu.regs == virtual_cpu(vbar_el1=VECTORS, guest_debug=ENABLE_SW_BP).regs or (
-        cpu.regs.elr == PC
-    )
+    assert (cpu.regs.elr, cpu.regs.spsr, cpu.regs.esr_el1) == (PC, EL1H | MASKED, 0)
 
 
 @pytest.mark.parametrize("ec", [0x38, 0x3C])
@@ -342,7 +340,7 @@ LOADS_STORES = [
     for size, opcs in enumerate(((0, 1, 2, 3), (0, 1, 2, 3), (0, 1, 2), (0, 1)))
     for opc in opcs
 ]
-HOSTS = {"seed": seed_host, "upstream": upstream}
+HOSTS: dict[str, Callable[..., Host]] = {"seed": seed_host, "upstream": upstream}
 
 
 def access(size, opc, Rn, Rt):
@@ -405,10 +403,11 @@ def run_to_the_end(user, runs=20):
     raise AssertionError(f"after {runs} runs at {user.get('pc'):#x}")
 
 
-@pytest.mark.parametrize("word", [WFI, WFE])
-def test_a_guest_goes_on_after_its_wait(word):
+@pytest.mark.parametrize(("word", "switches"), [(WFI, 2), (WFE, 1)])
+def test_a_guest_goes_on_after_its_wait(word, switches):
+    """The ERET to it is an event: a WFE need not wait."""
     user = run_to_the_end(User(seed_host(), image(word, *OFF)))
-    assert [switch.exit for switch in user.vm.switches] == [Exit.SYNC] * 2
+    assert [switch.exit for switch in user.vm.switches] == [Exit.SYNC] * switches
     assert user.get("pc") == PC + 4 + 4 * len(OFF)
 
 
@@ -471,10 +470,8 @@ def faulting(word):
     ("word", "esr"), [(UNDEFINED, 0x0200_0000), (BRK, 0xF200_1234), (0xF940_007F, 0x9600_0010)]
 )
 def test_a_sequence_that_faults_is_a_panic(word, esr):
-    host = Host(faulting(word))  # the last one: ldr xzr, [x3]
+    host = Host(faulting(word))  # the last one: ldr xzr, [x3], x3 being 0
     user = User(host, image(*OFF))
-    if esr == 0x9600_0010:
-        user.vm.set_one_reg(user.cpu, "x3", DEVICE)
     pc = with_world_switch(image(*OFF), host.sequence).symbols["sequence"]
     with pytest.raises(HypPanic) as error:
         user.run()
@@ -526,8 +523,3 @@ def test_a_copy_of_the_registers_is_none_of_them():
     copy = cpu.copy_of_regs()
     cpu.regs.x[0], cpu.regs.elr = 1, 4
     assert (copy.x[0], copy.elr) == (0, PC)
-    assert isinstance(copy, Vcpu)
-
-
-def test_the_host_knows_every_class_by_its_name():
-    assert all(isinstance(ec, ExceptionClass) for ec in EXIT_HANDLERS)
