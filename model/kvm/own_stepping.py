@@ -107,7 +107,8 @@ def stepped_event(before: Vcpu, after: Vcpu, word: int | None) -> Event:
 def _took_exception(before: Vcpu, after: Vcpu, word: int | None) -> bool:
     """An exception was taken to EL1: PC, PSTATE, ELR_EL1 and SPSR_EL1 are as one leaves them.
 
-    A branch of EL1 to a vector of its own, where these are so by chance, is none.
+    A branch of EL1 to a vector of its own, where these are so by chance, is none: it leaves PSTATE
+    as it is. An interrupt or an Illegal Execution state exception before one does not.
     """
     masks = SPSR_ELx.D.mask | SPSR_ELx.A.mask | SPSR_ELx.I.mask | SPSR_ELx.F.mask
     offset = after.elr - after.vbar_el1
@@ -115,7 +116,10 @@ def _took_exception(before: Vcpu, after: Vcpu, word: int | None) -> bool:
     entered = after.spsr & masks == masks and current_el(after.spsr) == EL.EL1
     saved = _with_ss(after.spsr_el1, 0) == _with_ss(before.spsr, 0)
     returns_here = after.elr_el1 in (before.elr, before.elr + 4)
-    return at_vector and entered and saved and returns_here and not _branches(word)
+    flags_and_ss = SPSR_ELx.SS.mask | 0xF << SPSR_ELx.V.lsb
+    same_pstate = not (before.spsr ^ after.spsr) & ~flags_and_ss
+    branched = _branches(word) and same_pstate
+    return at_vector and entered and saved and returns_here and not branched
 
 
 def _branches(word: int | None) -> bool:

@@ -60,10 +60,13 @@ class Upstream(Host):
 
     def finish(self, cpu: VirtualCpu) -> None:
         """The guest's own state, from what the PE has made of the host's."""
+        if cpu.regs.mdcr_el2 & MDCR_EL2.TDE.mask:
+            self._take_back(cpu)
+        cpu.before = cpu.copy_of_regs()  # of what the host is to emulate now, if it is
+
+    def _take_back(self, cpu: VirtualCpu) -> None:
         regs, before = cpu.regs, cpu.before
         assert before is not None
-        if not regs.mdcr_el2 & MDCR_EL2.TDE.mask:
-            return
         regs.mdscr_el1, regs.os_lock = before.mdscr_el1, before.os_lock
         ss = before.spsr & _SS
         cpu.stepped = cpu.stepping and not regs.spsr & _SS

@@ -56,11 +56,6 @@ KINDS = {
     "msr spsr": (MSR_SPSR,),
     "branch": (B_ON, CBZ_ON, BR_X5),
 }
-#: An exception taken at a branch is not told from the branch.
-AT_A_BRANCH = "stepped_event takes an exception at a branch or ERET for the branch itself"
-known = pytest.mark.xfail(reason=AT_A_BRANCH, strict=True)
-known_by_chance = pytest.mark.xfail(reason=AT_A_BRANCH, strict=False)
-
 EVERY_WORD = [word for words in KINDS.values() for word in words]
 
 
@@ -169,13 +164,7 @@ def follow(pe: Processor, own: OwnStepping, word: int) -> Retire:
 # One instruction, and what comes after it
 
 
-BY_KIND = [
-    pytest.param(kind, marks=known_by_chance) if kind in ("eret", "branch") else kind
-    for kind in KINDS
-]
-
-
-@pytest.mark.parametrize("kind", BY_KIND)
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_one_instruction_leaves_and_the_exception_after_it_are_those_of_the_pe(rng, kind):
     for _ in range(150):
         pe, own = random_guest(rng), OwnStepping()
@@ -183,7 +172,6 @@ def test_what_one_instruction_leaves_and_the_exception_after_it_are_those_of_the
             follow(pe, own, rng.choice(KINDS[kind]))
 
 
-@known_by_chance
 def test_what_many_instructions_leave_is_what_they_leave_on_the_pe(rng):
     for _ in range(150):
         pe, own = random_guest(rng), OwnStepping()
@@ -191,7 +179,6 @@ def test_what_many_instructions_leave_is_what_they_leave_on_the_pe(rng):
             follow(pe, own, rng.choice(EVERY_WORD))
 
 
-@known_by_chance
 def test_a_virtual_interrupt_leaves_what_it_leaves_on_the_pe(rng):
     seen = 0
     for _ in range(300):
@@ -285,7 +272,6 @@ def test_an_eret_is_one():
     assert stepped(ERET, spsr_el1=EL0T, elr_el1=CODE) == Event.ERET
 
 
-@known
 def test_an_eret_of_el0_is_undefined():
     assert stepped(ERET, EL0T, spsr_el1=EL0T, elr_el1=CODE) == Event.EXCEPTION
 
@@ -299,7 +285,6 @@ def test_an_svc_in_illegal_state_is_an_exception_that_returns_to_it():
     assert stepped(SVC, EL1H | 1 << 20) == Event.EXCEPTION
 
 
-@known
 @pytest.mark.parametrize("word", [B_ON, BR_X5, CBZ_ON, ERET])
 def test_a_branch_in_illegal_state_is_an_exception_that_returns_to_it(word):
     assert stepped(word, EL1H | 1 << 20) == Event.EXCEPTION
@@ -319,7 +304,6 @@ def test_a_virtual_interrupt_before_an_instruction_is_an_exception(word, mode):
     assert interrupted(word, mode) in (Event.EXCEPTION, Event.INTERRUPT)
 
 
-@known
 @pytest.mark.parametrize("word", [B_ON, BR_X5, CBZ_ON, ERET])
 @pytest.mark.parametrize("mode", [EL0T, EL1T, EL1H])
 def test_a_virtual_interrupt_before_a_branch_is_an_exception(word, mode):
