@@ -13,7 +13,8 @@ from model.a64.trace import Row
 from model.arch import EL, SYSREGS, ESR_ELx, Event, ExceptionClass, Retire, SPSR_ELx
 from model.kvm.vcpu import Vcpu
 
-_OWN_STEP = (ExceptionClass.SOFTSTEP_LOWER, ExceptionClass.SOFTSTEP_SAME)
+#: ESR_ELx.EC of the Software Step exception.
+OWN_STEP = (ExceptionClass.SOFTSTEP_LOWER, ExceptionClass.SOFTSTEP_SAME)
 
 #: Registers that a view has beside PC and PSTATE.
 _REGISTERS = ("MDSCR_EL1", "SPSR_EL1", "ELR_EL1")
@@ -92,7 +93,7 @@ class GuestTrace:
         if view.pc != self.pc:
             # An injected exception returns to the instruction; what is emulated goes on after it.
             exception = view.elr_el1 == self.pc and view.pc != self.pc + 4
-            own_step = exception and ESR_ELx.EC.get(esr_el1) in _OWN_STEP
+            own_step = exception and ESR_ELx.EC.get(esr_el1) in OWN_STEP
             self._add(view, exception, own_step, by_host=True)
 
     def _of_guest(self, row: Row) -> None:
@@ -103,7 +104,7 @@ class GuestTrace:
         exception = row.kind != Retire.INSTRUCTION
         if exception:
             self._registers |= {"SPSR_EL1": row.spsr, "ELR_EL1": row.elr}
-        own_step = exception and ESR_ELx.EC.get(row.esr) in _OWN_STEP
+        own_step = exception and ESR_ELx.EC.get(row.esr) in OWN_STEP
         exclusive = row.word & 0x3F00_0000 == 0x0800_0000 and not row.word & 0x80_0000
         self._add(self._view(row), exception, own_step, exclusive=exclusive)
 

@@ -6,9 +6,9 @@ from errno import EINTR
 
 from model.a64.processor import QUIET
 from model.a64.trace import Inputs, Row
-from model.arch import EL, Event, Retire
+from model.arch import EL, ESR_ELx, Event, Retire
 from model.kvm.engine import Engine, NoExit, Ran, ReferenceEngine
-from model.kvm.guest_trace import GuestEvent, GuestTrace
+from model.kvm.guest_trace import OWN_STEP, GuestEvent, GuestTrace
 from model.kvm.host import Host
 from model.kvm.properties import Watch
 from model.kvm.uapi import ExitReason, KvmGuestDebug, KvmRun
@@ -41,7 +41,7 @@ class KickedEngine(ReferenceEngine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.kick_after: int | None = None  #: events of the guest in the next run
+        self.kick_after: int | None = None  #: events of the guest from the next run on
         self.async_first = False  #: the interrupt comes before a pending step exception
         self.serror = False  #: it is an SError
         self.pins: list[Pins] = []
@@ -63,8 +63,16 @@ class KickedEngine(ReferenceEngine):
             given.append(high if events >= kick else QUIET)
             rows.append(self._processor.step(given[-1]))
             events += _is_event(rows[-1])
+        if exits := [row for row in rows if row.el <= EL.EL1 and row.target_el == EL.EL2]:
+            self._exited(exits[-1], kick - events)
         self.pins.append((*given, QUIET))
         return Ran(rows, [])
+
+    def _exited(self, row: Row, left: int) -> None:
+        """The interrupt has come; or it will, in a later run, and what the host does now counts."""
+        if row.kind == Retire.SYNCHRONOUS:
+            by_host = row.event != Event.HVC and ESR_ELx.EC.get(row.esr) not in OWN_STEP
+            self.kick_after = max(0, left - by_host)
 
 
 class ReplayedEngine:
@@ -150,8 +158,7 @@ class Session:
         An interrupt, or an SError, comes after `kick_after` events of the guest; with `signal`, it
         is one for user space.
         """
-        begins_at = len(self.events)
-        self.vm.set_virtual_irq(self.cpu, begins_at in self._guest.virqs)
+        self.vm.set_virtual_irq(self.cpu, self._entered_at in self._guest.virqs)
         engine = self._engine
         engine.kick_after, engine.async_first, engine.serror = kick_after, async_first, serror
         self.watch.before(self.cpu)
@@ -185,11 +192,19 @@ class Session:
     async def free_run(self, events: int) -> None:
         """KVM_RUN until the guest has done so much (in all), or has switched itself off."""
         while not self.over and len(self.events) < events:
-            ahead = [n for n in self._guest.virqs if n > len(self.events)]
-            # A virtual interrupt is there for one event.
-            now = len(self.events) in self._guest.virqs
-            stop = min([events, *ahead, len(self.events) + (1 if now else events)])
-            await self.kvm_run(stop - len(self.events), signal=True)
+            await self.run_on(events)
+
+    async def run_on(self, events: int) -> None:
+        """KVM_RUN once, which ends before the guest has done more than so much (in all)."""
+        begin, virqs = self._entered_at, self._guest.virqs
+        # A virtual interrupt is there for one event.
+        ends = [begin + 1] if begin in virqs else [n for n in virqs if n > begin]
+        await self.kvm_run(max(0, min([events, *ends]) - begin), signal=True)
+
+    @property
+    def _entered_at(self) -> int:
+        """Events before the next entry: KVM_RUN completes an open access first."""
+        return len(self.events) + (self.cpu.access is not None)
 
 
 async def shadow_of(guest: Guest, host: Host, events: int) -> list[GuestEvent]:
