@@ -5,9 +5,10 @@ they. `Upstream` (model.kvm.upstream) is the same with all that the seed's host 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from errno import ENOSYS
+from operator import attrgetter
 
 from model.arch import (
     HPFAR_EL2,
@@ -43,6 +44,8 @@ PSCI_VERSION, PSCI_SYSTEM_OFF = 0x8400_0000, 0x8400_0008
 _PSCI_0_2, _NOT_SUPPORTED = 2, MASK64
 
 _EC = ExceptionClass
+
+_FIELDS = attrgetter(*(each.name for each in fields(Vcpu)))
 
 
 class Exit(IntEnum):
@@ -93,7 +96,9 @@ class VirtualCpu:
 
     def copy_of_regs(self) -> Vcpu:
         """The registers as they are now."""
-        return replace(self.regs, x=list(self.regs.x))
+        copy = Vcpu(*_FIELDS(self.regs))
+        copy.x = list(copy.x)
+        return copy
 
 
 class Host:

@@ -52,8 +52,7 @@ class KickedEngine(ReferenceEngine):
         if kick is None:
             self.pins.append(tuple(inputs))
             return await super().run(inputs)
-        pin = {"serror" if self.serror else "irq": 1}
-        high = Inputs(**pin, async_first=int(self.async_first))
+        high = self.high()
         given: list[Inputs] = []
         rows: list[Row] = []
         events = 0
@@ -62,13 +61,18 @@ class KickedEngine(ReferenceEngine):
                 raise NoExit(self._no_exit(rows))
             given.append(high if events >= kick else QUIET)
             rows.append(self._processor.step(given[-1]))
-            events += _is_event(rows[-1])
+            events += is_event(rows[-1])
         if exits := [row for row in rows if row.el <= EL.EL1 and row.target_el == EL.EL2]:
-            self._exited(exits[-1], kick - events)
+            self.exited(exits[-1], kick - events)
         self.pins.append((*given, QUIET))
         return Ran(rows, [])
 
-    def _exited(self, row: Row, left: int) -> None:
+    def high(self) -> Inputs:
+        """What a row meets when the interrupt is there."""
+        pin = {"serror" if self.serror else "irq": 1}
+        return Inputs(**pin, async_first=int(self.async_first))
+
+    def exited(self, row: Row, left: int) -> None:
         """The interrupt has come; or it will, in a later run, and what the host does now counts."""
         if row.kind == Retire.SYNCHRONOUS:
             by_host = row.event != Event.HVC and ESR_ELx.EC.get(row.esr) not in OWN_STEP
@@ -105,7 +109,7 @@ class ReplayedEngine:
         self._engine.write(address, data)
 
 
-def _is_event(row: Row) -> bool:
+def is_event(row: Row) -> bool:
     """Whether the guest has done something: see `guest_trace`."""
     if row.el > EL.EL1:
         return False
