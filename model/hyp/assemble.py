@@ -24,7 +24,7 @@ from model.kvm.vcpu import ASSEMBLER_CONSTANTS
 DIRECTORY = Path(__file__).parent
 
 #: The sequences that this project holds, each as NAME.S and NAME.words beside this file.
-NAMES = ("v1", "bic", "callout")
+NAMES = ("v1", "bic", "callout", "upstream")
 
 NO_ASSEMBLER = (
     "no A64 assembler is installed: pip install 'softstep[asm]',"

@@ -8,16 +8,27 @@ from model.a64 import A64Error
 from model.a64.decode import UndefinedWord
 from model.a64.interpreter import run
 from model.arch import MDSCR_EL1, SPSR_ELx
-from model.hyp.entry import MAX_STEPS, EntryPoint, Scenario, statement
+from model.hyp.entry import MAX_STEPS, EntryPoint, Scenario, statement_of
 from model.hyp.findings import Finding, explain, explain_error
 from model.hyp.words import Sequence
+from model.kvm.host import VirtualCpu
 from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP
+from model.kvm.upstream import Upstream
 from model.kvm.vcpu import Vcpu, kvm_setup_guest_debug
 
 Setup = Callable[[Vcpu], None] | None
 
+
+def _upstream_setup(vcpu: Vcpu) -> None:
+    """What `upstream` does in C: it is given what KVM_SET_GUEST_DEBUG has kept."""
+    cpu = VirtualCpu(vcpu, address=0)
+    host = Upstream(Sequence("upstream", (), ()))
+    host.set_guest_debug(cpu, vcpu.guest_debug)
+    host.setup(cpu)
+
+
 #: What runs in C on the KVM_RUN path, before the world switch, with a sequence of ours.
-SETUP: dict[str, Setup] = {"callout": kvm_setup_guest_debug}
+SETUP: dict[str, Setup] = {"callout": kvm_setup_guest_debug, "upstream": _upstream_setup}
 
 #: The check ends after so many failing runs: more would explain nothing new.
 MAX_FAILURES = 5000
@@ -37,7 +48,7 @@ def check(sequence: Sequence, values: int = 100_000, seed: int = 1) -> list[Find
     setup = SETUP.get(sequence.name)
     scenarios = chain(corner_scenarios(), random_scenarios(rng, values))
     findings: dict[tuple[str, int, int | None], Finding] = {}
-    for scenario, error in islice(_failures(point, setup, scenarios), MAX_FAILURES):
+    for scenario, error in islice(_failures(point, sequence.name, scenarios), MAX_FAILURES):
         if error is None:
             new = explain(sequence, point, scenario, _restored(setup, scenario))
         else:
@@ -78,10 +89,10 @@ def random_scenarios(rng: Random, count: int) -> Iterator[Scenario]:
 
 
 def _failures(
-    point: EntryPoint, setup: Setup, scenarios: Iterable[Scenario]
+    point: EntryPoint, name: str, scenarios: Iterable[Scenario]
 ) -> Iterator[tuple[Scenario, A64Error | None]]:
     """The scenarios that go wrong, each with the error that ended it, if one did."""
-    state, end = point.state, point.end
+    state, end, setup = point.state, point.end, SETUP.get(name)
     for scenario in scenarios:
         point.reset(_restored(setup, scenario))
         try:
@@ -91,7 +102,7 @@ def _failures(
         except A64Error as error:
             yield scenario, error
             continue
-        if not point.is_right(*statement(*scenario)):
+        if not point.is_right(*statement_of(name, scenario.guest_debug, *scenario[1:])):
             yield scenario, None
 
 

@@ -9,7 +9,7 @@ from model.a64.interpreter import Retired, record
 from model.a64.state import SLOTS, SP, State
 from model.arch import EL, MDSCR_EL1, RESET_VALUES, SCR_EL3, SPSR_ELx
 from model.hyp.words import Sequence
-from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP
+from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_SW_BP
 from model.kvm.vcpu import GUEST_DEBUG, Vcpu
 
 TEXT = 0x4008_0000  #: where the sequence is
@@ -25,6 +25,9 @@ _CONTROLS = {
 
 _SPSR_SS = SPSR_ELx.SS.mask
 _MDSCR_SS = MDSCR_EL1.SS.mask
+
+#: Sequences that do not suppress the guest's own stepping whenever the host debugs.
+PRESERVING = ("upstream",)
 
 #: Instructions after which a sequence counts as endless.
 MAX_STEPS = 1000
@@ -53,6 +56,18 @@ def statement(guest_debug: int, spsr: int, mdscr: int) -> tuple[int, int]:
     if guest_debug & KVM_GUESTDBG_SINGLESTEP:
         return spsr | _SPSR_SS, mdscr | _MDSCR_SS
     return spsr & ~_SPSR_SS, mdscr & ~_MDSCR_SS
+
+
+def statement_of(sequence: str, guest_debug: int, spsr: int, mdscr: int) -> tuple[int, int]:
+    """The `statement` that holds for a sequence by its name.
+
+    With `upstream` a guest that is debugged but not stepped keeps stepping itself: both bits are
+    its own, unless there are software breakpoints, which need MDCR_EL2.TDE.
+    """
+    others = KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_SW_BP
+    if sequence in PRESERVING and not guest_debug & others:
+        return spsr, mdscr
+    return statement(guest_debug, spsr, mdscr)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from model.a64 import A64Error
 from model.a64.interpreter import Retired, last_change, record
 from model.a64.system import sysreg_name
 from model.arch import MDSCR_EL1, Register, SPSR_ELx
-from model.hyp.entry import MAX_STEPS, TEXT, Difference, EntryPoint, Scenario, statement
+from model.hyp.entry import MAX_STEPS, TEXT, Difference, EntryPoint, Scenario, statement_of
 from model.hyp.words import Sequence
 from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP
 
@@ -48,7 +48,7 @@ def explain(
     """
     point.reset(restored)
     retired = record(point.state, point.end, MAX_STEPS)
-    point.is_right(*statement(*scenario))
+    point.is_right(*statement_of(sequence.name, scenario.guest_debug, *scenario[1:]))
     return [
         _finding(sequence, scenario, retired, difference, field, mask)
         for difference in point.differences()

@@ -9,7 +9,7 @@ from model.hyp.words import Sequence, from_text
 
 
 def load(name_or_path: str | Path) -> Sequence:
-    """A sequence: `v1`, `bic` or `callout`, or a file.
+    """A sequence: `v1`, `bic`, `callout` or `upstream`, or a file.
 
     The file is a source (.S, .s), a text of words (.words), an ELF object, or raw little-endian
     words (any other file). SequenceError, in one line, if it gives no sequence.

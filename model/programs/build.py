@@ -13,8 +13,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.arch import RAM_BASE, RAM_SIZE
 from model.hyp.assemble import DIRECTORY as SEQUENCES
 from model.hyp.assemble import Assembler, find_assemblers, first_error, write_atomically
+from model.kvm.uapi import KVM_GUESTDBG_USE_SW_BP
 from model.kvm.vcpu import ASSEMBLER_CONSTANTS, OFFSETS
 from model.kvm.vcpu import SIZE as VCPU_SIZE
 from model.programs import ProgramError
@@ -53,7 +55,13 @@ _VERSION_HEADING = "compiler: "
 
 #: Addresses and offsets that sources know by name.
 _LAYOUT = {"HYPERVISOR_BASE": HYPERVISOR_BASE, "GUEST_BASE": GUEST_BASE, "VCPU_SIZE": VCPU_SIZE}
+_LAYOUT |= {"RAM_BASE": RAM_BASE, "RAM_SIZE": RAM_SIZE}
+_LAYOUT |= {"KVM_GUESTDBG_USE_SW_BP": KVM_GUESTDBG_USE_SW_BP}
 _LAYOUT |= {f"VCPU_{name.upper()}": offset for name, offset in OFFSETS.items()}
+
+
+#: Where the loop at EL2 calls C, by the sequence: before the world switch, and after it.
+_CALLS = {"callout": ("CALLOUT",), "upstream": ("CALLOUT", "FINISH")}
 
 
 @dataclass(frozen=True)
@@ -67,12 +75,11 @@ class Program:
 
 
 def _hypervisor(sequence: str) -> Program:
-    """The loop at EL2 with a sequence; callout has C code beside it."""
-    defines, sources = [f'SEQUENCE="{sequence}.S"'], ["hypervisor.S"]
-    if sequence == "callout":
-        defines.append("CALLOUT")
-        sources.append("callout.c")
-    return Program(HYPERVISORS[sequence], tuple(sources), HYPERVISOR_BASE, tuple(defines))
+    """The loop at EL2 with a sequence, and the C code that is beside some."""
+    calls = _CALLS.get(sequence, ())
+    defines = (f'SEQUENCE="{sequence}.S"', *calls)
+    sources = ("hypervisor.S", *((f"{sequence}.c",) if calls else ()))
+    return Program(HYPERVISORS[sequence], sources, HYPERVISOR_BASE, defines)
 
 
 #: All images, in the order in which they are built.

@@ -1,8 +1,9 @@
 // The loop at EL2: run the guest, count its steps, run it again, until it makes a hypercall.
 //
-// SEQUENCE is the guest debugging code at guest entry, "v1.S", "bic.S" or "callout.S"; with the last
-// one CALLOUT is defined, and C prepares the saved state. The loader patches vcpu_guest_debug and
-// vcpu_mdcr_el2, and hypervisor_hcr where stage 2 is not this project's.
+// SEQUENCE is the guest debugging code at guest entry, "v1.S", "bic.S", "callout.S" or "upstream.S".
+// With the last two CALLOUT is defined, and C prepares the saved state; with the last one FINISH is,
+// too, and C takes the guest's own state back. The loader patches vcpu_guest_debug and vcpu_mdcr_el2,
+// and hypervisor_hcr where stage 2 is not this project's.
 #include "layout.h"
 #include "vectors.h"
 #include "world_switch.h"
@@ -39,6 +40,12 @@ world_switch:
 	ldp	x1, x2, [x0, #VCPU_SP_EL0]
 	msr	sp_el0, x1
 	msr	sp_el1, x2
+#ifdef FINISH
+	ldr	x1, [x0, #VCPU_SPSR_EL1]
+	msr	spsr_el1, x1
+	ldr	x1, [x0, #VCPU_OS_LOCK]
+	msr	oslar_el1, x1
+#endif
 
 	restore_general_registers
 
@@ -70,6 +77,19 @@ guest_exit:
 	stp	x1, x2, [x0, #VCPU_SP_EL0]
 	mrs	x1, esr_el2
 	str	x1, [x0, #VCPU_ESR_EL2]
+#ifdef FINISH
+	mrs	x1, vbar_el1
+	mrs	x2, elr_el1
+	stp	x1, x2, [x0, #VCPU_VBAR_EL1]
+	mrs	x1, spsr_el1
+	str	x1, [x0, #VCPU_SPSR_EL1]
+	mrs	x1, oslsr_el1
+	ubfx	x1, x1, #1, #1	// OSLK
+	str	x1, [x0, #VCPU_OS_LOCK]
+	bl	kvm_finish_guest_debug
+	adr	x0, vcpu
+	ldr	x1, [x0, #VCPU_ESR_EL2]
+#endif
 
 	lsr	x2, x1, #ESR_EC_SHIFT
 	cmp	x2, #EC_SOFTSTEP_LOWER
@@ -142,3 +162,6 @@ vcpu_guest_debug:
 	.org	vcpu + VCPU_X
 vcpu_x:
 	.fill	31, 8, 0
+#ifdef FINISH
+	.org	vcpu + VCPU_SIZE + VCPU_OWN_SIZE
+#endif

@@ -21,7 +21,7 @@ BOOT = "boot"
 VIRT = "virt"
 
 #: The loop at EL2, one image a sequence.
-HYPERVISORS = {name: f"hypervisor_{name}" for name in ("v1", "bic", "callout")}
+HYPERVISORS = {name: f"hypervisor_{name}" for name in ("v1", "bic", "callout", "upstream")}
 
 #: The world switch of `model.kvm`, whose host waits for it.
 KVM = "kvm"

@@ -14,7 +14,7 @@ from tb.harness import CORE
 from tb.testbench import Failure
 
 GUEST = "sort"
-ROWS = 420  #: of each run: the boot code, and two steps or so
+ROWS = 800  #: of each run: the boot code, and two steps or so
 
 DEBUGGING = {
     "off": 0,

@@ -114,7 +114,7 @@ async def no_progress(tb: CoreTestbench, sequence: str) -> None:
     image = load.hosted(NO_PROGRESS, sequence)
     _, expected = unstepped(NO_PROGRESS)
     loop = _loop(expected, image)
-    rows_of_step = 150  # or less: what the hypervisor executes for a step
+    rows_of_step = 250  # or less: what the hypervisor executes for a step
     most = TURNS * len(loop) * rows_of_step
     addresses: list[int] = []
     lockstep = sequence == LOCKSTEP

@@ -84,7 +84,7 @@ def refusal(image) -> str:
 
 @pytest.mark.parametrize(
     ("name", "sequence"),
-    [*((name, "bic") for name in STEPPABLE), ("list", "v1"), ("list", "callout")],
+    [*((name, "bic") for name in STEPPABLE), *(("list", s) for s in HYPERVISORS)],
 )
 def test_qemu_steps_a_guest_as_the_reference_runs_it(name, sequence, installed):
     ended = qemu.run(image(name, sequence))

@@ -434,7 +434,10 @@ def make(name, content):
         ("toy.steps --resume", "nothing to resume: no run was stopped here; leave out --resume"),
         ("toy.steps -o x", "-o OUT goes with --vectors IN"),
         ("toy.steps --hyp=", "--hyp needs the name of a file"),
-        ("--hyp no.S", "no.S: no such file, nor one of the sequences here: v1, bic, callout"),
+        (
+            "--hyp no.S",
+            "no.S: no such file, nor one of the sequences here: v1, bic, callout, upstream",
+        ),
         ("--hyp .", ".: cannot be read: Is a directory"),
         ("--hyp empty", "empty: the file is empty: raw A64 code is 4 bytes an instruction"),
         ("--hyp odd", "odd: a file of raw words has 5 bytes: A64 code is a multiple of 4"),

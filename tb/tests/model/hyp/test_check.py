@@ -1,12 +1,16 @@
 import pytest
 
 from model.a64.decode import UndefinedWord
-from model.hyp.check import MAX_FAILURES, check, corner_scenarios, random_scenarios
+from model.arch import MDSCR_EL1, SPSR_ELx
+from model.hyp.check import MAX_FAILURES, SETUP, check, corner_scenarios, random_scenarios
+from model.hyp.entry import statement, statement_of
 from model.hyp.sequences import load
 from model.hyp.words import Sequence
+from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_SW_BP
+from model.kvm.vcpu import Vcpu
 
 MILLION = 1_000_000
-NAMES = ("v1", "bic", "callout")
+NAMES = ("v1", "bic", "callout", "upstream")
 
 NOP = 0xD503_201F
 OPPOSITE = 1 << 24  # what TBZ and TBNZ differ in
@@ -162,3 +166,22 @@ def test_one_seed_gives_the_same_values(rng):
     rng.setstate(state)
     assert list(random_scenarios(rng, 10)) == once
     assert len(set(once)) == 10
+
+
+def test_upstream_leaves_the_guest_its_own_bits_when_it_does_not_step():
+    assert SETUP["upstream"] is not None
+    kept = Vcpu(KVM_GUESTDBG_ENABLE, spsr=SPSR_ELx.SS.mask, mdscr_el1=MDSCR_EL1.SS.mask)
+    SETUP["upstream"](kept)
+    assert (kept.spsr, kept.mdscr_el1) == (SPSR_ELx.SS.mask, MDSCR_EL1.SS.mask)
+
+
+def test_the_guests_own_bits_are_to_be_seen_with_upstream_alone():
+    """With ENABLE, and neither steps nor software breakpoints."""
+    own = SPSR_ELx.SS.mask, MDSCR_EL1.SS.mask
+    for name in NAMES:
+        kept = name == "upstream"
+        assert statement_of(name, KVM_GUESTDBG_ENABLE, *own) == (own if kept else (0, 0))
+        for more in (KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_SW_BP):
+            control = KVM_GUESTDBG_ENABLE | more
+            assert statement_of(name, control, *own) == statement(control, *own)
+            assert statement_of(name, more, *own) == own

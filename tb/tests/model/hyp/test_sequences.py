@@ -15,7 +15,10 @@ def refusal(path) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize(("name", "length"), [("v1", 11), ("bic", 11), ("callout", 0)])
+LENGTHS = {"v1": 11, "bic": 11, "callout": 0, "upstream": 0}
+
+
+@pytest.mark.parametrize(("name", "length"), LENGTHS.items())
 def test_our_sequences_are_loaded_by_name(name, length):
     sequence = load(name)
     assert sequence.name == name

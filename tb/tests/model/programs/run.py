@@ -58,7 +58,7 @@ def loaded(image: Image) -> Processor:
     return processor
 
 
-def run(image: Image, max_rows: int = 100_000, given: Inputs = QUIET) -> Ended:
+def run(image: Image, max_rows: int = 200_000, given: Inputs = QUIET) -> Ended:
     """Run an image to its end, or for so many rows."""
     processor = loaded(image)
     rows = processor.run(repeat(given), max_rows)

@@ -5,7 +5,8 @@ import struct
 import pytest
 
 from model.arch import HCR_EL2, RAM_BASE, RAM_SIZE, Mode, SPSR_ELx
-from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP
+from model.hyp.words import Sequence
+from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_SW_BP
 from model.programs import ProgramError
 from model.programs.image import Image, from_text, to_text
 from model.programs.load import (
@@ -13,6 +14,7 @@ from model.programs.load import (
     DIRECTORY,
     GUESTS,
     HYPERVISORS,
+    KVM,
     SELF_STEPPING,
     VIRT,
     guest,
@@ -20,6 +22,7 @@ from model.programs.load import (
     load,
     load_elf,
     on_virt,
+    with_world_switch,
 )
 from tb.tests.model.programs.elf_file import (
     B_SELF,
@@ -37,7 +40,8 @@ from tb.tests.model.programs.elf_file import (
 from tb.tests.model.programs.run import loaded, run
 
 RAM_END = RAM_BASE + RAM_SIZE
-ALL = (BOOT, VIRT, *HYPERVISORS.values(), *GUESTS, *SELF_STEPPING)
+NOP = 0xD503_201F
+ALL = (BOOT, VIRT, *HYPERVISORS.values(), KVM, *GUESTS, *SELF_STEPPING)
 
 
 # Text
@@ -94,7 +98,7 @@ def test_images_are_where_they_belong(name):
         (RAM_BASE, 0x4008_0000)
         if name in (BOOT, VIRT)
         else (0x4008_0000, 0x4009_0000 - 0x1000)  # the stack comes down from there
-        if name in HYPERVISORS.values()
+        if name in (*HYPERVISORS.values(), KVM)
         else (CODE, 0x401F_0000 - 0x1000)
     )
     assert image.entry == low
@@ -142,7 +146,8 @@ def test_two_symbols_of_one_name_do_not_go_together():
         (KVM_GUESTDBG_SINGLESTEP, 0, 0),
         (KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_ENABLE, 0),
         (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP, 3, 1 << 8),
-        (0xFFFF_FFFD, 0xFFFF_FFFD, 0),
+        (0xFFFE_FFFD, 0xFFFE_FFFD, 0),
+        (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP, 0x1_0001, 1 << 8),
     ],
 )
 @pytest.mark.parametrize("sequence", HYPERVISORS)
@@ -165,6 +170,28 @@ def test_on_virt_the_loop_comes_back_at_its_end(sequence):
     assert patched_value(image, "virt_guest_enter") == at["guest_enter"]
     assert patched_value(image, "vcpu_guest_debug") == 3
     assert not patched_value(image, "hypervisor_hcr") & HCR_EL2.VM.mask
+
+
+def world_switch(words: int) -> Image:
+    """The world switch with a sequence of so many words."""
+    return with_world_switch(load("list"), Sequence("mine", (NOP,) * words, ("nop",) * words))
+
+
+def test_after_a_sequence_comes_a_branch_to_its_end():
+    at = load(KVM).symbols
+    for words in (0, 1, 11, 255):
+        image = world_switch(words)
+        code = loaded(image).read_memory(at["sequence"], 4 * words + 4)
+        *nops, branch = struct.unpack(f"<{words + 1}I", code)
+        assert nops == [NOP] * words
+        assert branch >> 26 == 0b000101  # B
+        assert at["sequence"] + 4 * (words + (branch & 0x3FF_FFFF)) == at["sequence_end"]
+        assert image.entry == RAM_BASE
+
+
+def test_a_sequence_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"^mine: 256 words: no more than 255 fit$"):
+        world_switch(256)
 
 
 def test_guest_debug_has_32_bits():

@@ -7,6 +7,7 @@ import pytest
 
 import model.hyp
 from model.hyp import SequenceError, check
+from model.hyp.assemble import NAMES
 from model.hyp.sequences import load
 from tb import cases, work
 from tb.cases import hyp
@@ -39,7 +40,7 @@ def edited(*changes):
     return text
 
 
-@pytest.mark.parametrize("name", ["v1", "bic", "callout"])
+@pytest.mark.parametrize("name", NAMES)
 def test_ours_pass(name):
     (result,) = run_unit(Unit("pysim", (Job(f"hyp.{name}", 1),)))
     assert (result.status, result.failure) == (PASSED, "")
