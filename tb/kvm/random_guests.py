@@ -44,6 +44,7 @@ _NOWHERE = (0x1000_0000, 0x1000_2000, 0x3FFF_FFFC, 0x4040_0000)
 
 _SS, _KDE, _MDE = MDSCR_EL1.SS.mask, MDSCR_EL1.KDE.mask, MDSCR_EL1.MDE.mask
 _CONTROLS = (0, 0, _SS, _SS, _KDE, _SS | _KDE, _SS | _KDE, _MDE, _SS | _MDE)
+_NO_STEPS = (0, _KDE, _MDE)
 _DAIF = SPSR_ELx.D.mask | SPSR_ELx.A.mask | SPSR_ELx.I.mask | SPSR_ELx.F.mask
 _ILLEGAL = (Mode.EL2h, Mode.EL3h, 0b0001, 0b0110, Mode.EL1h | SPSR_ELx.nRW.mask)
 
@@ -65,13 +66,14 @@ _ACCESSES: tuple[tuple[str, dict[str, int]], ...] = (
 )
 
 #: What a guest may be more about.
+_MORE = 4  #: times as much
 _THEMES = ("plain", "devices", "traps", "own steps", "exceptions", "registers")
 
 
-def guest_of(seed: int) -> Guest:
-    """The guest of a seed. It depends on nothing else."""
+def guest_of(seed: int, own_steps: bool = True, breakpoints: bool = True) -> Guest:
+    """The guest of a seed; without steps of its own, or BRK, if so asked."""
     rng = Random(f"guest {seed}")
-    code = _Body(rng).made()
+    code = _Body(rng, own_steps, breakpoints).made()
     handlers = _Handlers(rng)
     words = {**code.image(), **handlers.vectors(), **handlers.code.image()}
     data = {_DATA + 4 * n: rng.getrandbits(32) for n in range(-32, 64)}
@@ -84,9 +86,10 @@ def guest_of(seed: int) -> Guest:
 class _Body:
     """The code from the guest's entry on."""
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, own_steps: bool, breakpoints: bool) -> None:
         self.rng = rng
         self.code = Code(GUEST_BASE)
+        self.controls = _CONTROLS if own_steps else _NO_STEPS
         self.el = 1
         self.piece = 0  #: number of the present one: its label
         theme = rng.choice(_THEMES)
@@ -97,7 +100,7 @@ class _Body:
             (self._device, 3, "devices"),
             (self._wait, 1, "traps"),
             (self._svc, 1, "exceptions"),
-            (self._brk, 1, "exceptions"),
+            (self._brk, int(breakpoints), "exceptions"),
             (self._undefined, 1, "exceptions"),
             (self._nothing, 1, "plain"),
         )
@@ -108,10 +111,11 @@ class _Body:
             (self._mdscr, 2, "registers"),
             (self._os_lock, 1, "registers"),
             (self._daif, 2, "registers"),
-            (self._own_steps, 2, "own steps"),
+            (self._own_steps, 2 * own_steps, "own steps"),
             (self._read, 1, "registers"),
-            (self._illegal_return, 0, "exceptions"),
         )
+        if theme == "exceptions":
+            self.at_el1 += 2 * [self._illegal_return]
         # At EL0 these trap to EL1, or are UNDEFINED.
         self.at_el0 = 2 * self.anywhere + [self._hvc, self._smc, self._daif, self._read]
 
@@ -121,7 +125,7 @@ class _Body:
         return [
             piece
             for piece, weight, about in pieces
-            for _ in range(3 * weight + 2 if about == theme else weight)
+            for _ in range(weight * _MORE if about == theme else weight)
         ]
 
     def made(self) -> Code:
@@ -307,7 +311,7 @@ class _Body:
             self.code.put(mrs(self._any(), "MDSCR_EL1"))
             return
         self.code.put(*mov(_STEPS_LEFT, rng.randrange(1, _STEPS)))
-        self.code.put(*mov(_VALUE, rng.choice(_CONTROLS)), msr("MDSCR_EL1", _VALUE))
+        self.code.put(*mov(_VALUE, rng.choice(self.controls)), msr("MDSCR_EL1", _VALUE))
 
     def _os_lock(self) -> None:
         if self.rng.random() < 0.5:
@@ -373,7 +377,7 @@ class _Body:
         if rng.random() < 0.7:
             code.put(*mov(_STEPS_LEFT, rng.randrange(1, _STEPS)))
             code.put(word("MSR DAIFSet", CRm=0b1000))
-            code.put(*mov(_VALUE, rng.choice(_CONTROLS)), msr("MDSCR_EL1", _VALUE))
+            code.put(*mov(_VALUE, rng.choice(self.controls)), msr("MDSCR_EL1", _VALUE))
         mode = rng.choice((Mode.EL0t, Mode.EL0t, Mode.EL0t, Mode.EL1h, Mode.EL1t))
         self._return(self._spsr(mode))
         self.el = int(mode != Mode.EL0t)

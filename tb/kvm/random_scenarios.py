@@ -14,12 +14,12 @@ from model.arch import ESR_ELx, StepISS
 from model.kvm.engine import Engine
 from model.kvm.guest_trace import OWN_STEP, GuestEvent
 from model.kvm.session import Guest, KickedEngine, Pins, ReplayedEngine, Session
-from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP
+from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_SW_BP
 from model.kvm.vcpu import Vcpu
 from tb.kvm.hosts import HOSTS
 from tb.kvm.random_guests import MAX_EVENTS, guest_of
 
-_ENABLE = KVM_GUESTDBG_ENABLE
+_ENABLE, _BREAKPOINTS = KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_USE_SW_BP
 _STEPPING = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP
 _NO_STEPS = (0, 0, _ENABLE, KVM_GUESTDBG_SINGLESTEP)
 
@@ -52,10 +52,12 @@ class Scenario:
     seed: int
     guest: Guest
     advance_first: bool  #: the PC goes past an access before user space makes it
+    stepping: tuple[int, ...] = (_STEPPING,)  #: guest_debug with single steps, and without
+    no_steps: tuple[int, ...] = _NO_STEPS
 
     def script(self) -> Iterator[Run]:
         """For longer than any guest."""
-        return _script(Random(f"script {self.seed}"))
+        return _script(Random(f"script {self.seed}"), self.stepping, self.no_steps)
 
 
 class Shadow(NamedTuple):
@@ -66,32 +68,43 @@ class Shadow(NamedTuple):
 
 
 def scenario_of(seed: int) -> Scenario:
-    """The scenario of a seed. It depends on nothing else."""
+    """The scenario of a seed. It depends on nothing else.
+
+    Software breakpoints are asked for where the guest has none, and without steps where that is not
+    stated to suppress anything.
+    """
     rng = Random(f"scenario {seed}")
-    return Scenario(seed, guest_of(seed), advance_first=rng.random() < 0.5)
+    advance_first, kind = rng.random() < 0.5, rng.random()
+    if kind < 0.6:
+        return Scenario(seed, guest_of(seed), advance_first)
+    stepping = (_STEPPING, _STEPPING | _BREAKPOINTS)
+    if kind < 0.8:
+        return Scenario(seed, guest_of(seed, breakpoints=False), advance_first, stepping)
+    guest = guest_of(seed, own_steps=False, breakpoints=False)
+    return Scenario(seed, guest, advance_first, stepping, (*_NO_STEPS, _ENABLE | _BREAKPOINTS))
 
 
-def _script(rng: Random) -> Iterator[Run]:
+def _script(rng: Random, stepping: Sequence[int], no_steps: Sequence[int]) -> Iterator[Run]:
     interrupts = rng.choice((0.0, 0.1, 0.4))  # of all steps
     most = rng.choice((1, 5, 30, MAX_EVENTS))  # steps in a row
     if rng.random() < 0.5:
-        yield Run(rng.choice(_NO_STEPS), rng.randrange(1, 20))
+        yield Run(rng.choice(no_steps), rng.randrange(1, 20))
     left = 2 * MAX_EVENTS  # an access takes two
     while left > 0:
-        steps = rng.randrange(1, most + 1)
+        control, steps = rng.choice(stepping), rng.randrange(1, most + 1)
         left -= steps
         for _ in range(steps):
-            yield _step(rng, interrupts)
+            yield _step(rng, control, interrupts)
         for _ in range(rng.randrange(3)):
-            yield Run(rng.choice(_NO_STEPS), rng.randrange(1, 12))
+            yield Run(rng.choice(no_steps), rng.randrange(1, 12))
 
 
-def _step(rng: Random, interrupts: float) -> Run:
+def _step(rng: Random, control: int, interrupts: float) -> Run:
     if rng.random() >= interrupts:
-        return Run(_STEPPING)
+        return Run(control)
     serror = rng.random() < 0.2
     return Run(
-        _STEPPING,
+        control,
         kick_after=rng.getrandbits(1),
         async_first=rng.random() < 0.6,
         serror=serror,
@@ -128,7 +141,7 @@ async def run_scenario(
         if run.control != control:
             session.debug(run.control)
             control = run.control
-        if control == _STEPPING:
+        if control & _STEPPING == _STEPPING:
             await session.kvm_run(run.kick_after, run.async_first, run.serror, run.signal)
         else:
             await session.run_on(len(session.events) + run.events)
