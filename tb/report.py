@@ -94,13 +94,16 @@ def print_failure(console: Console, result: Result, plan: Plan) -> None:
 
 
 def print_tables(console: Console, report: Report) -> None:
-    """What tests found out, each with the test that did."""
+    """What tests found out; rows of one table may come from several tests."""
+    merged: dict[tuple[str, int, str], list[list[str]]] = {}
     for result in report.results:
         for table in result.tables:
-            test = f"[dim]\\[{result.simulator}, seed {result.seed}][/]"
-            console.print(f"\n{escape(table.title)} {test}")
-            for line in lines_of_table([table.header, *table.rows]):
-                console.print(line.rstrip(), markup=False)
+            key = (result.simulator, result.seed, table.title)
+            merged.setdefault(key, [table.header]).extend(table.rows)
+    for (simulator, seed, title), rows in merged.items():
+        console.print(f"\n{escape(title)} [dim]\\[{simulator}, seed {seed}][/]")
+        for line in lines_of_table(rows):
+            console.print(line.rstrip(), markup=False)
 
 
 def print_summary(console: Console, report: Report, verbose: bool) -> None:

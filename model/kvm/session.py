@@ -18,7 +18,7 @@ from model.programs.image import Image
 Pins = Sequence[Inputs]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Guest:
     """A program, and what it meets."""
 

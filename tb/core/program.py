@@ -122,6 +122,10 @@ class Code:
         """Where a label stands. KeyError if it stands nowhere."""
         return self._labels[label]
 
+    def labels(self) -> dict[str, int]:
+        """Label to address."""
+        return dict(self._labels)
+
     def image(self) -> dict[int, int]:
         """Address to word. KeyError if a label that is used stands nowhere."""
         words = list(self.words)
