@@ -17,7 +17,7 @@ from typing import Any
 
 from model.hyp import SequenceError
 from tb import work
-from tb.cases import CASES, hyp
+from tb.cases import CASES, hyp, kvm
 from tb.plan import VERSION, Plan, sequence_digest
 from tb.runner import TICK, Task
 from tb.sims import SimulatorError
@@ -58,7 +58,8 @@ def stamp(directory: str, user_sequence: str | None) -> tuple[str, str | None]:
 def run_unit(directory: str, unit: Unit) -> list[Result]:
     """`work.run_unit` in a process that other runs use too; files are those of the directory."""
     with _ONE_AT_A_TIME, _inside(directory if unit.hyp or unit.waves else None):
-        CASES.pop(hyp.USER, None)
+        for user in (hyp.USER, kvm.USER):
+            CASES.pop(user, None)
         return work.run_unit(unit)
 
 

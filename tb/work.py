@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from tb import cases, failures, sims, totals, waves
 from tb.bins import Counts
-from tb.cases import hyp
+from tb.cases import hyp, kvm
 from tb.cases.core import elf
 from tb.core import failures as core_failures
 from tb.core.testbench import CoreTestbench
@@ -100,6 +100,7 @@ def load_cases(user_sequence: str | None, user_program: str | None = None) -> No
     cases.load()
     if user_sequence and hyp.USER not in cases.CASES:
         hyp.register_user(user_sequence)
+        kvm.register_user(user_sequence)
     if user_program and elf.USER not in cases.CASES:
         elf.register_user(user_program)
 

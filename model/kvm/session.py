@@ -137,6 +137,14 @@ class Session:
     async def start(self) -> None:
         """Bring the VM up."""
         await self.vm.start(self._guest.image)
+        self._create()
+
+    def join(self, other: "Session") -> None:
+        """Be another vcpu of a VM that is up; the guest is to be the same, or in memory there."""
+        self.vm = other.vm
+        self._create()
+
+    def _create(self) -> None:
         self.cpu = self.vm.create_vcpu()
         self.vm.vcpu_init(self.cpu, self._guest.image.entry)
 

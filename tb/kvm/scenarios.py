@@ -116,9 +116,9 @@ async def again_at_once(session: Session) -> None:
 # Guests
 
 
-def _trapped(code: Code) -> None:
+def _trapped(code: Code, turns: int = 3) -> None:
     """Registers that trap while the host debugs, in a loop, and some that do not."""
-    code.put(*mov(1, 3), *mov(2, MDE))
+    code.put(*mov(1, turns), *mov(2, MDE))
     code.label("loop")
     code.put(msr("MDSCR_EL1", 2), mrs(3, "MDSCR_EL1"), mrs(4, "OSLSR_EL1"))
     code.label("write")
@@ -255,6 +255,11 @@ def _unmasked(code: Code) -> None:
     """Interrupts are not masked."""
     code.put(word("MSR DAIFClr", CRm=0b0010))
     _plain(code)
+
+
+def long_trapped(events: int) -> Guest:
+    """The guest with accesses that trap, with so many instructions or more."""
+    return Guest(image(lambda code: _trapped(code, events // 8 + 1)))
 
 
 TRAPPED = Guest(image(_trapped))

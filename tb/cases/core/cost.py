@@ -33,7 +33,7 @@ async def cost(tb: CoreTestbench) -> None:
     table = []
     for sequence in load.HYPERVISORS:
         for debugging, guest_debug in DEBUGGING.items():
-            table.append((sequence, debugging, *await _measured(tb, sequence, guest_debug)))
+            table.append((sequence, debugging, *await measured(tb, sequence, guest_debug)))
     tb.table("cycles of the core, guest entry and step", HEADER, table)
     of_sequence = {(name, debugging): int(cycles) for name, debugging, _, cycles, _ in table}
     # Switched off, the posted sequence and the reviewed one are the same: a load, a taken branch.
@@ -44,7 +44,7 @@ async def cost(tb: CoreTestbench) -> None:
             raise Failure(f"{what}; its load and branch cost {least}")
 
 
-async def _measured(tb: CoreTestbench, sequence: str, guest_debug: int) -> tuple[str, str, str]:
+async def measured(tb: CoreTestbench, sequence: str, guest_debug: int) -> tuple[str, str, str]:
     """Cycles of the first entry, of the sequence in it, and of a whole step, if there is one."""
     image = load.hosted(GUEST, sequence, guest_debug)
     symbols = image.symbols
