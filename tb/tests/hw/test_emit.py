@@ -14,10 +14,12 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from hw import emit
+from hw.core.core import Core
 from hw.step import StepUnit
 from tb.sims import verilator
 
 ROOT = Path(emit.__file__).parents[1]
+DESIGNS = {emit.NAME: StepUnit, emit.CORE_NAME: Core}
 FORMATS = {"verilog": [], "rtlil": ["--rtlil"], "cxx": ["--cxx"]}
 
 
@@ -37,10 +39,19 @@ class Constant(wiring.Component):
         return m
 
 
-def emitted(*arguments, seed="0"):
-    """What a process of its own prints on standard output."""
+#: Prints the core's Verilog. What would take long, the count, is the same command's: left out.
+UNCOUNTED = """
+import sys
+from hw import emit
+emit.size = lambda *_: emit.Size(0, 0, 0)
+sys.exit(emit.main(["--core"]))
+"""
+
+
+def emitted(*command, seed="0"):
+    """What a process of its own, Python with a command, prints on standard output."""
     environ = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "hw.emit", *arguments]
+    command = [sys.executable, *command]
     return subprocess.run(command, env=environ, capture_output=True, check=True).stdout
 
 
@@ -58,16 +69,22 @@ def needs(program, package):
 
 
 @pytest.fixture
-def step_unit(tmp_path):
-    """The file with the step unit's Verilog."""
-    file = tmp_path / "step_unit.v"
-    file.write_text(emit.verilog(StepUnit(), emit.NAME))
+def verilog(design, tmp_path):
+    """The file with a design's Verilog."""
+    file = tmp_path / f"{design}.v"
+    file.write_text(emit.verilog(DESIGNS[design](), design))
     return file
 
 
-@pytest.mark.parametrize("options", FORMATS.values(), ids=FORMATS)
-def test_the_same_bytes_in_every_process_and_no_path(options):
-    first, second = emitted(*options, seed="1"), emitted(*options, seed="2")
+each_design = pytest.mark.parametrize("design", DESIGNS)
+
+COMMANDS = {name: ["-m", "hw.emit", *options] for name, options in FORMATS.items()}
+COMMANDS["core"] = ["-c", UNCOUNTED]
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_the_same_bytes_in_every_process_and_no_path(command):
+    first, second = emitted(*command, seed="1"), emitted(*command, seed="2")
     assert first == second
     assert len(first) > 10_000
     assert str(ROOT).encode() not in first
@@ -84,6 +101,19 @@ def test_the_file_has_the_bytes_of_standard_output(tmp_path, capsys):
     assert emit.main([]) == 0
     assert capsys.readouterr() == (file.read_text(), out)
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_the_core_is_counted_too_and_said_how(tmp_path, capsys):
+    file = tmp_path / "core.v"
+    assert emit.main(["--core", "-o", str(file)]) == 0
+    out, err = capsys.readouterr()
+    pattern = r"a64_core: (\d+) cells, (\d+) LUT4 \(mapped quickly\), (\d+) flip-flops\n"
+    cells, lut4, flip_flops = map(int, re.fullmatch(pattern, out).groups())
+    assert err == ""
+    assert 1_000 < cells < 5_000
+    assert 20_000 < lut4 < 60_000
+    assert flip_flops > 31 * 64  # the general registers, and the system registers
+    assert "module a64_core(" in file.read_text()
 
 
 def test_counting_prints_nothing_of_yosys(capfd):
@@ -126,14 +156,16 @@ def test_a_file_stays_when_it_cannot_be_replaced(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_verilog_names_the_members_of_enumerations(step_unit):
-    assert '(* enum_value_10 = "ACTIVE_PENDING" *)' in step_unit.read_text()
+@each_design
+def test_verilog_names_the_members_of_enumerations(verilog):
+    assert '(* enum_value_10 = "ACTIVE_PENDING" *)' in verilog.read_text()
 
 
-def test_icarus_takes_it_as_verilog_2001_without_a_word(step_unit, tmp_path):
+@each_design
+def test_icarus_takes_it_as_verilog_2001_without_a_word(design, verilog, tmp_path):
     needs("iverilog", "iverilog")
-    options = ("-g2001", "-Wall", "-s", emit.NAME, "-o", str(tmp_path / "vvp"))
-    assert run("iverilog", *options, str(step_unit)) == ""
+    options = ("-g2001", "-Wall", "-s", design, "-o", str(tmp_path / "vvp"))
+    assert run("iverilog", *options, str(verilog)) == ""
 
 
 def test_what_depends_on_constants_only_is_there_from_the_start(tmp_path):
@@ -148,14 +180,26 @@ def test_what_depends_on_constants_only_is_there_from_the_start(tmp_path):
     assert run("vvp", "-n", str(vvp)) == "00000101\n"
 
 
-def test_verilator_finds_nothing_but_style(step_unit):
+@each_design
+def test_verilator_takes_it_without_a_warning(verilog):
+    lint(verilog)
+
+
+@each_design
+def test_verilator_finds_nothing_but_style(verilog):
+    # Yosys writes initial values at the declaration, and names the parameters of its functions like
+    # signals; a part of a word of structures waits for another part; no design uses all bits of its
+    # registers.
+    style = ("PROCASSINIT", "VARHIDDEN", "UNOPTFLAT", "UNUSEDSIGNAL", "DECLFILENAME")
+    lint("-Wall", *(f"-Wno-{each}" for each in style), verilog)
+
+
+def lint(*arguments):
+    """Run Verilator's: any warning is a failure."""
     if missing := verilator.missing():
         pytest.skip(f"not run: {missing}")
-    # Yosys writes constants as short as they are, and initial values at the declaration; a part of
-    # a word of structures waits for another part; no design uses all bits of its registers.
-    style = ("WIDTH", "CASEOVERLAP", "PROCASSINIT", "UNOPTFLAT", "UNUSEDSIGNAL", "DECLFILENAME")
     with verilator.VERILATOR._environment():
-        run("verilator", "--lint-only", "-Wall", *(f"-Wno-{each}" for each in style), step_unit)
+        run("verilator", "--lint-only", *arguments)
 
 
 def test_a_compiler_takes_the_cplusplus(tmp_path):
