@@ -98,9 +98,9 @@ _SHOWN = {shown.design.name: shown for shown in (waves.UNIT_SHOWN, CORE_SHOWN)}
 def load_cases(user_sequence: str | None, user_program: str | None = None) -> None:
     """Make sure that all cases are known, the user's own among them."""
     cases.load()
-    if user_sequence and hyp.USER not in cases.CASES:
-        hyp.register_user(user_sequence)
-        kvm.register_user(user_sequence)
+    for topic in (hyp, kvm):
+        if user_sequence and topic.USER not in cases.CASES:
+            topic.register_user(user_sequence)
     if user_program and elf.USER not in cases.CASES:
         elf.register_user(user_program)
 

@@ -21,6 +21,7 @@ from model.arch import (
     SPSR_ELx,
     StepISS,
     StepState,
+    VBAR_ELx,
 )
 from model.kvm.inject import current_el, inject_esr
 from model.kvm.vcpu import Vcpu
@@ -111,7 +112,7 @@ def _took_exception(before: Vcpu, after: Vcpu, word: int | None) -> bool:
     as it is. An interrupt or an Illegal Execution state exception before one does not.
     """
     masks = SPSR_ELx.D.mask | SPSR_ELx.A.mask | SPSR_ELx.I.mask | SPSR_ELx.F.mask
-    offset = after.elr - after.vbar_el1
+    offset = after.elr - (after.vbar_el1 & VBAR_ELx.BASE.mask)
     at_vector = 0 <= offset < _VECTORS and offset % _VECTOR == 0
     entered = after.spsr & masks == masks and current_el(after.spsr) == EL.EL1
     saved = _with_ss(after.spsr_el1, 0) == _with_ss(before.spsr, 0)

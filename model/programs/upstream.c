@@ -93,9 +93,10 @@ static bool took_exception(const struct vcpu *vcpu)
 {
 	const struct own *own = &vcpu->own;
 	uint64_t masks = SPSR_D | SPSR_AIF;
-	uint64_t offset = vcpu->elr - vcpu->vbar_el1;
+	uint64_t table = vcpu->vbar_el1 & ~(uint64_t)(VECTORS - 1);
+	uint64_t offset = vcpu->elr - table;
 
-	if (vcpu->elr < vcpu->vbar_el1 || offset >= VECTORS || offset % VECTOR)
+	if (vcpu->elr < table || offset >= VECTORS || offset % VECTOR)
 		return false;
 	if ((vcpu->spsr & masks) != masks || el_of(vcpu->spsr) != 1)
 		return false;

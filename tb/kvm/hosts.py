@@ -26,7 +26,7 @@ def callout() -> Host:
 
 def upstream() -> Host:
     """With all that the others lack."""
-    return Upstream(sequences.load("callout"), advance_first=False)
+    return Upstream(sequences.load("upstream"), advance_first=False)
 
 
 HOSTS: dict[str, Factory] = {"v1": v1, "bic": bic, "callout": callout, "upstream": upstream}

@@ -23,7 +23,7 @@ from model.planes import Planes
 from model.vectors import model_answer
 from model.vectors import run as run_vectors
 from tb import cases, runner, work
-from tb.cases import hyp
+from tb.cases import hyp, kvm
 from tb.harness import ROW
 from tb.run import main
 from tb.sims import SimulatorError
@@ -94,7 +94,8 @@ def toys(monkeypatch, tmp_path):
     monkeypatch.setattr(hyp, "VALUES", 100)
     monkeypatch.setattr(check, "MAX_FAILURES", 100)
     yield
-    cases.CASES.pop(hyp.USER, None)
+    for user in (hyp.USER, kvm.USER):
+        cases.CASES.pop(user, None)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from model.hyp import SequenceError, check
 from model.hyp.assemble import NAMES
 from model.hyp.sequences import load
 from tb import cases, work
-from tb.cases import hyp
+from tb.cases import hyp, kvm
 from tb.work import FAILED, PASSED, Job, Unit, run_unit
 
 V1 = (Path(model.hyp.__file__).parent / "v1.words").read_text()
@@ -21,7 +21,8 @@ def quick(monkeypatch):
     monkeypatch.setattr(hyp, "VALUES", 500)
     cases.load()
     yield
-    cases.CASES.pop(hyp.USER, None)
+    for user in (hyp.USER, kvm.USER):
+        cases.CASES.pop(user, None)
 
 
 def run(text, path):
