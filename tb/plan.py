@@ -4,7 +4,7 @@ import fnmatch
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -155,8 +155,10 @@ def units(
             ]
             for design in designs
         ]
-        # In turn, so that the designs are built at the same time.
-        yield from (unit for units in zip_longest(*dealt) for unit in units if unit)
+        # In turn, so that the designs are built at the same time; but with -x the smaller one first:
+        # what is wrong with it shows before the core is built around it.
+        in_turn = chain(*dealt) if first else chain(*zip_longest(*dealt))
+        yield from (unit for unit in in_turn if unit)
 
 
 def _of_design(jobs: Sequence[Job], design: str) -> list[Job]:
