@@ -1,0 +1,1 @@
+"""Proofs: what holds for every input, not for many. `python -m tb.prove` runs them."""
