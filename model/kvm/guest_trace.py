@@ -16,6 +16,12 @@ from model.kvm.vcpu import Vcpu
 #: ESR_ELx.EC of the Software Step exception.
 OWN_STEP = (ExceptionClass.SOFTSTEP_LOWER, ExceptionClass.SOFTSTEP_SAME)
 
+#: Exits after which the host emulates the instruction, or injects an exception in its place.
+_HANDLED = (
+    *(ExceptionClass.WFX, ExceptionClass.SYS64, ExceptionClass.SMC64, ExceptionClass.BRK64),
+    *(ExceptionClass.IABT_LOWER, ExceptionClass.DABT_LOWER),
+)
+
 #: Registers that a view has beside PC and PSTATE.
 _REGISTERS = ("MDSCR_EL1", "SPSR_EL1", "ELR_EL1")
 _NAME_OF_NUMBER = {SYSREGS[name].number: name for name in _REGISTERS}
@@ -66,6 +72,8 @@ class GuestTrace:
     rows: int = 0  #: so far
     cycle: int = 0  #: of the last row, or its number where there is no clock
     _registers: dict[str, int] = field(default_factory=dict)
+    _trapped: bool = False  #: the last exit is one that the host does something for
+    _at_exit: tuple[int, int] = (0, 0)  #: ELR_EL1 and SPSR_EL1 then
 
     def feed(self, rows: Iterable[Row], cycles: list[int]) -> None:
         """The rows of one world switch."""
@@ -89,15 +97,22 @@ class GuestTrace:
             self._moved(view_of(vcpu), vcpu.esr_el1)
 
     def _moved(self, view: View, esr_el1: int) -> None:
-        """The guest goes on somewhere else than it has come to: the host has done something."""
-        if view.pc != self.pc:
-            # An injected exception returns to the instruction; what is emulated goes on after it.
-            exception = view.elr_el1 == self.pc and view.pc != self.pc + 4
+        """The guest goes on: what it has exited with may have been emulated, or injected.
+
+        An injected exception returns to the instruction, which the exit's registers did not, or not
+        by chance; what is emulated goes on after it.
+        """
+        trapped, self._trapped = self._trapped, False
+        changed = (view.elr_el1, view.spsr_el1) != self._at_exit
+        exception = view.elr_el1 == self.pc and (changed or view.pc != self.pc + 4)
+        if view.pc != self.pc or (trapped and exception):
             own_step = exception and ESR_ELx.EC.get(esr_el1) in OWN_STEP
             self._add(view, exception, own_step, by_host=True)
 
     def _of_guest(self, row: Row) -> None:
         if row.kind != Retire.INSTRUCTION and row.target_el != EL.EL1:
+            self._trapped = ESR_ELx.EC.get(row.esr) in _HANDLED
+            self._at_exit = self._saved()
             if row.event == Event.HVC:  # it has completed: ELR_EL2 is the next instruction
                 self._add(self._view(row)._replace(pc=row.elr, pstate=row.spsr), False)
             return
@@ -107,6 +122,9 @@ class GuestTrace:
         own_step = exception and ESR_ELx.EC.get(row.esr) in OWN_STEP
         exclusive = row.word & 0x3F00_0000 == 0x0800_0000 and not row.word & 0x80_0000
         self._add(self._view(row), exception, own_step, exclusive=exclusive)
+
+    def _saved(self) -> tuple[int, int]:
+        return self._registers.get("ELR_EL1", 0), self._registers.get("SPSR_EL1", 0)
 
     def _add(
         self,

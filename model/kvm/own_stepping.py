@@ -14,12 +14,9 @@ from model.arch import (
     MDSCR_EL1,
     OSLSR_EL1,
     SCR_EL3,
-    ESR_ELx,
     Event,
-    ExceptionClass,
     Last,
     SPSR_ELx,
-    StepISS,
     StepState,
     VBAR_ELx,
 )
@@ -27,6 +24,7 @@ from model.kvm.inject import current_el, inject_esr
 from model.kvm.vcpu import Vcpu
 
 _ERET, _ISB, _ISB_MASK = 0xD69F03E0, 0xD50330DF, 0xFFFFF0FF
+_LOAD_EXCLUSIVE, _LOAD_EXCLUSIVE_MASK = 0x08400000, 0x3FC00000  #: LDXR to LDAXP
 _VECTORS = 0x800  #: bytes of a vector table
 _VECTOR = 0x80  #: bytes of a vector
 
@@ -96,9 +94,7 @@ def stepped_event(before: Vcpu, after: Vcpu, word: int | None) -> Event:
         call = word is not None and word & 0xFFE0001F == 0xD4000001  # SVC
         fault = after.elr_el1 == before.elr
         return Event.SVC if call and not fault else Event.EXCEPTION
-    ec = ESR_ELx.EC.get(after.esr_el2)
-    step = ec in (ExceptionClass.SOFTSTEP_LOWER, ExceptionClass.SOFTSTEP_SAME)
-    if step and after.exit == 0 and StepISS.EX.get(after.esr_el2):
+    if word is not None and word & _LOAD_EXCLUSIVE_MASK == _LOAD_EXCLUSIVE:
         return Event.LOAD_EXCLUSIVE
     if word == _ERET:
         return Event.ERET

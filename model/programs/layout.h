@@ -33,8 +33,6 @@
 #define SPSR_EL2h	9
 
 #define ESR_EC_SHIFT	26
-#define ESR_EC_MASK	0x3f
-#define ESR_STEP_EX	(1 << 6)
 #define EC_SVC64	0x15
 #define EC_HVC64	0x16
 #define EC_SOFTSTEP_LOWER	0x32

@@ -14,6 +14,8 @@ enum event { EXECUTE, LOAD_EXCLUSIVE, ISB, SVC, EXCEPTION, ERET };
 #define ISB_MASK	0xfffff0ff
 #define ERET_WORD	0xd69f03e0
 
+#define LOAD_EXCLUSIVE_WORD	0x08400000
+#define LOAD_EXCLUSIVE_MASK	0x3fc00000	// LDXR to LDAXP
 #define VECTORS	0x800	// bytes of a vector table
 #define VECTOR	0x80	// bytes of a vector
 
@@ -113,15 +115,13 @@ static bool took_exception(const struct vcpu *vcpu)
 static enum event stepped_event(const struct vcpu *vcpu)
 {
 	const struct own *own = &vcpu->own;
-	uint64_t ec = vcpu->esr >> ESR_EC_SHIFT & ESR_EC_MASK;
 
 	if (took_exception(vcpu)) {
 		bool call = own->has_word && (own->word & SVC_MASK) == SVC_WORD;
 
 		return call && vcpu->elr_el1 != own->elr ? SVC : EXCEPTION;
 	}
-	if ((ec == EC_SOFTSTEP_LOWER || ec == EC_SOFTSTEP_SAME) && !vcpu->exit
-	    && vcpu->esr & ESR_STEP_EX)
+	if (own->has_word && (own->word & LOAD_EXCLUSIVE_MASK) == LOAD_EXCLUSIVE_WORD)
 		return LOAD_EXCLUSIVE;
 	if (own->has_word && own->word == ERET_WORD)
 		return ERET;

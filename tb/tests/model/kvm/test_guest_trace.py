@@ -277,13 +277,11 @@ def test_an_access_of_user_space_is_an_event_once_it_is_made(word, advance_first
     assert [event.pc for event in events] == [PC, PC + 4]
 
 
-@pytest.mark.xfail(reason="the host's events are seen by the PC alone", strict=True)
 def test_an_exception_that_the_host_injects_at_its_own_vector_is_an_event_each_time():
     events, _ = traced(SMC, runs=3, at_200=(SMC,))
     assert [(event.exception, event.view.pc) for event in events] == [(True, VECTOR)] * 3
 
 
-@pytest.mark.xfail(reason="at PC + 4 it is taken for an emulated instruction", strict=True)
 def test_an_exception_that_the_host_injects_just_before_its_vector_is_one():
     user = User(upstream(), image(NOP, at_1fc=(SMC,)))
     user.vm.set_one_reg(user.cpu, "pc", VECTOR - 4)

@@ -88,7 +88,7 @@ def random_guest(rng) -> Processor:
         x=x,
         MDSCR_EL1=mdscr,
         OSLSR_EL1=0xA if locked else 0x8,
-        VBAR_EL1=VECTORS,
+        VBAR_EL1=VECTORS | rng.getrandbits(11),  # its low bits are not part of the address
         SCTLR_EL1=1 << 9 if rng.getrandbits(1) else 0,  # UMA
         SPSR_EL1=random_spsr(rng),
         ELR_EL1=random_address(rng),

@@ -57,10 +57,6 @@ NZCV = 0b1010 << 28
 VECTOR = VECTORS + SAME_EL
 UNKNOWN_ESR = 0x0200_0000
 
-#: What was stepped is asked of the step exception, and an interrupt has come instead of it.
-EXCLUSIVE = pytest.mark.xfail(
-    reason="EX is lost by an interrupt after a load-exclusive", strict=True
-)
 ADVANCES = pytest.mark.parametrize("advance_first", [True, False], ids=["before", "after"])
 
 
@@ -427,7 +423,6 @@ def test_a_virtual_interrupt_in_the_guests_own_step_saves_its_ss(word):
     assert user.get("spsr_el1") == EL0T | SS
 
 
-@EXCLUSIVE
 def test_an_interrupt_after_a_load_exclusive_does_not_change_the_guests_own_syndrome():
     there = {"pstate": EL0T | SS, "mdscr_el1": MDSCR_SS, "x": {1: DATA}}
     user = stepped_user(LDXR_X0_X1, **there)
@@ -457,7 +452,7 @@ def end_of(image):
         ("self_el0", 1),
         ("self_el0", 3),
         ("self_el1", None),
-        pytest.param("self_el1", 1, marks=EXCLUSIVE),
+        ("self_el1", 1),
         ("self_el1", 2),
     ],
 )
