@@ -7,8 +7,9 @@ access every system register. Which bin each hits is not written down: together 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import combinations, product
 
+from model.a64.decode import Reserved
 from model.a64.processor import QUIET
 from model.a64.trace import Inputs
 from model.arch import (
@@ -16,10 +17,13 @@ from model.arch import (
     HCR_EL2,
     MDCR_EL2,
     MDSCR_EL1,
+    RAM_BASE,
+    RAM_SIZE,
     RESET_VECTOR,
     SCR_EL3,
     SYSREGS,
     Event,
+    Field,
     SCTLR_ELx,
     SPSR_ELx,
 )
@@ -63,6 +67,8 @@ class Witness:
 def witnesses() -> Iterator[Witness]:
     """All of them."""
     yield _one_of_each_form()
+    yield from _corner_operands()
+    yield _reserved_words()
     yield from _synchronous()
     yield from _aborts()
     yield from _interrupts()
@@ -101,14 +107,17 @@ def _at(
     spsr: int = _DAIF,
     sp: int = 1,
     elr: int = CODE,
+    secure: bool = False,
 ) -> Witness:
     """A program that comes to an EL and goes on with `words` there.
 
     `registers` are system registers, and x1; `spsr` and `sp` say with which PSTATE, `given` has the
-    inputs of its rows at that EL.
+    inputs of its rows at that EL. In Secure state there is no EL2.
     """
-    values = {**_USUAL, **(registers or {})}
-    values["SCR_EL3"] |= _USUAL["SCR_EL3"]
+    given_registers = registers or {}
+    usual_scr = SCR_EL3.HCE.mask if secure else _USUAL["SCR_EL3"]
+    values = {**_USUAL, **given_registers}
+    values["SCR_EL3"] = usual_scr | given_registers.get("SCR_EL3", 0)
     x1 = values.pop("x1", 0)
     values |= {"ELR_EL3": elr, "SPSR_EL3": spsr | _mode(el, sp)}
     boot = Code(RESET_VECTOR)
@@ -166,6 +175,71 @@ def _one_of_each_form() -> Witness:
 
 _COMPLETING = (Event.EXECUTE, Event.LOAD_EXCLUSIVE, Event.ISB)
 
+#: Operands that carries, signs, divisions and counts go wrong with.
+_CORNERS = (0, 1, 3, 1 << 31, (1 << 63) - 1, 1 << 63, (1 << 64) - 7, (1 << 64) - 1)
+#: Of forms that a register form stands for: they differ in nothing but the second operand.
+_IMMEDIATES = {"imms", "imm12", "imm5"}
+
+
+def _corner_operands() -> Iterator[Witness]:
+    """Every computation of two registers, and of one, with each pair of corners, and branches."""
+    for n in _CORNERS:
+        words = [each for branch in _branches_by_value() for each in (branch, NOP)]
+        for number, m in enumerate(_CORNERS):
+            words += [*mov(2, m), *_computations(number)]
+        yield _at(f"operands with {n:#x}", EL.EL1, words, {"x1": n})
+
+
+def _branches_by_value() -> Iterator[int]:
+    """By x1, over the next word."""
+    for form, sf in product(("CBZ", "CBNZ"), (0, 1)):
+        yield word(form, sf=sf, Rt=1, imm19=2)
+    for form, b5, b40 in product(("TBZ", "TBNZ"), (0, 1), (0, 31)):
+        yield word(form, b5=b5, b40=b40, Rt=1, imm14=2)
+
+
+def _computations(number: int) -> Iterator[int]:
+    """Of x1 and x2 to x3, in 32 and 64 bits; `number`, up to 7, varies the other fields."""
+    values = {"Rn": 1, "Rm": 2, "Ra": 2, "Rd": 3, "imms": 3 * number, "imm6": 3 * number}
+    values |= {"shift": number % 3, "option": number, "imm3": number % 5, "cond": 2 * number}
+    for form, row in FORMS.items():
+        names = row.fields.keys()
+        computes = "Rn" in names and names & {"Rd", "nzcv"}
+        if computes and ("Rm" in names or not names & _IMMEDIATES):
+            for sf in (0, 1) if "sf" in names else (0,):
+                both = {**values, "sf": sf, "N": sf}
+                yield word(form, **{name: both.get(name, 0) for name in names})
+
+
+def _reserved_words() -> Witness:
+    """Words that have a form's fixed bits, but are reserved: each is UNDEFINED, and skipped."""
+    words = [
+        word(form, **fields)
+        for form, row in FORMS.items()
+        for fields in _few_fields(row.fields)
+        if _is_reserved(form, fields)
+    ]
+    return _sweep("reserved words", EL.EL1, list(dict.fromkeys(words)))
+
+
+def _few_fields(fields: Mapping[str, Field]) -> Iterator[Mapping[str, int]]:
+    """All fields 0 but for sf and N, and two others: their highest bits, or all of their bits."""
+    others = {name: field.width for name, field in fields.items() if name not in ("sf", "N")}
+    corners = {name: {1 << n - 1, (1 << n) - 1} for name, n in others.items()}
+    for pair, sf, n in product(combinations(corners, 2), (0, 1), (0, 1)):
+        for values in product(*(corners[name] for name in pair)):
+            some = {"sf": sf, "N": n, **dict(zip(pair, values, strict=True))}
+            yield {name: some.get(name, 0) for name in fields}
+
+
+def _is_reserved(form: str, fields: Mapping[str, int]) -> bool:
+    try:
+        FORMS[form].build(**fields)
+    except Reserved:
+        return True
+    return False
+
+
 # Exceptions
 
 
@@ -194,13 +268,19 @@ def _synchronous() -> Iterator[Witness]:
         yield _at("HVC", el, [word("HVC")])
         yield _at("SMC", el, [word("SMC")])
         yield _at("BRK", el, [word("BRK")])
+    yield _at("HVC without EL2", EL.EL1, [word("HVC")], secure=True)
+    yield _at("SMC disabled", EL.EL1, [word("SMC")], {"SCR_EL3": SCR_EL3.SMD.mask})
     yield _at("SMC trapped", EL.EL1, [word("SMC")], {"HCR_EL2": HCR_EL2.TSC.mask})
+    for el in (EL.EL1, EL.EL2, EL.EL3):
+        far = f"FAR_{el.name}"
+        yield _sweep("UNDEFINED without FAR", el, [_UNDEFINED, mrs(2, far)], {far: DATA})
     for el in (EL.EL0, EL.EL1):
         yield _at("BRK to EL2", el, [word("BRK")], {"MDCR_EL2": MDCR_EL2.TDE.mask})
-    for wait, trap in ((word("WFI"), HCR_EL2.TWI), (word("WFE"), HCR_EL2.TWE)):
-        yield _at("WFx to EL1", EL.EL0, [wait], _sctlr())
+    # The return to the EL has set the event register: the first WFE clears it, and does not wait.
+    for waits, trap in (([word("WFI")], HCR_EL2.TWI), ([word("WFE")] * 2, HCR_EL2.TWE)):
+        yield _at("WFx to EL1", EL.EL0, waits, _sctlr())
         for el in (EL.EL0, EL.EL1):
-            yield _at("WFx to EL2", el, [wait], {"HCR_EL2": trap.mask})
+            yield _at("WFx to EL2", el, waits, {"HCR_EL2": trap.mask})
     yield _at("DAIF from EL0", EL.EL0, [mrs(0, "DAIF")], _sctlr())
     yield _at("DAIF from EL0 by TGE", EL.EL0, [mrs(0, "DAIF")], {**_sctlr(), **_TGE})
 
@@ -218,6 +298,9 @@ def _aborts() -> Iterator[Witness]:
         misaligned = {**_sctlr("A"), "x1": DATA + 1}
         yield _at("misaligned load", el, [_LOAD], misaligned)
         yield _at("misaligned store", el, [_STORE], misaligned)
+    leaving = {"x1": RAM_BASE + RAM_SIZE - WORD_BYTES}
+    for access in (_LOAD, _STORE):
+        yield _sweep("leaving RAM half-way", EL.EL1, [access, mrs(2, "FAR_EL1")], leaving)
     pairs = {"HCR_EL2": HCR_EL2.VM.mask, "x1": _NOWHERE}
     yield _at("pair", EL.EL1, [word("STP (offset)", sf=1, Rn=1)], pairs)
     yield _at("load of a pair", EL.EL1, [word("LDP (offset)", sf=1, Rn=1, Rt2=3)], pairs)
@@ -236,7 +319,7 @@ def _interrupts() -> Iterator[Witness]:
         given = [QUIET._replace(**{pin: 1})]
         for route in ({}, {"SCR_EL3": to_el3.mask}, {"HCR_EL2": to_el2.mask}):
             yield _at(pin, el, [NOP], route, given, spsr=0)
-    for enable, el in product((HCR_EL2.VF, HCR_EL2.VI), (EL.EL0, EL.EL1)):
+    for enable, el in product((HCR_EL2.VF, HCR_EL2.VI), (EL.EL0, EL.EL1, EL.EL2)):
         routed = {"HCR_EL2": HCR_EL2.FMO.mask | HCR_EL2.IMO.mask | enable.mask}
         yield _at("virtual", el, [NOP], routed, spsr=0)
 
@@ -322,10 +405,13 @@ def _returns() -> Iterator[Witness]:
             back = {f"SPSR_{el.name}": bits | _mode(to), f"ELR_{el.name}": CODE + 4}
             # PSTATE.D is 1: debug exceptions are disabled at the source.
             yield _at("return", el, [ERET, NOP], {**debug, **back})
+    for el in (EL.EL1, EL.EL2):
+        back = {f"SPSR_{el.name}": SPSR_ELx.nRW.mask, f"ELR_{el.name}": CODE + 4}
+        yield _at("return to AArch32", el, [ERET, NOP], back)
 
 
 def _described_aborts() -> Iterator[Witness]:
-    """Every form of a load or store that the syndrome at stage 2 tells from the others."""
+    """Every form of a load or store that the syndrome at stage 2 tells from the others or not."""
     forms = [
         *(("LDRSB (unsigned offset)", {"narrow": narrow}) for narrow in (0, 1)),
         *(("LDRSH (unsigned offset)", {"narrow": narrow}) for narrow in (0, 1)),
@@ -333,6 +419,8 @@ def _described_aborts() -> Iterator[Witness]:
         *((f"{name} (unsigned offset)", {}) for name in ("LDRB", "STRB", "LDRH", "STRH")),
         *((f"{name} (unsigned offset)", {"sz": sz}) for name in ("LDR", "STR") for sz in (0, 1)),
         *((name, {"size": size}) for name in ("LDAR", "STLR") for size in range(4)),
+        *((f"{name} (pre-index)", {"imm9": 8}) for name in ("LDR", "STR")),
+        ("LDXR", {"size": 3}),
     ]
     registers = {"HCR_EL2": HCR_EL2.VM.mask, "x1": _NOWHERE}
     for form, fields in forms:
@@ -341,7 +429,7 @@ def _described_aborts() -> Iterator[Witness]:
 
 # System registers
 
-_ROWS_OF_A_SWEEP = 8 * len(SYSREGS)  #: more than it takes
+_ROWS_OF_AN_EXCEPTION = 5  #: and of its handler
 
 
 def _system_registers() -> Iterator[Witness]:
@@ -351,10 +439,17 @@ def _system_registers() -> Iterator[Witness]:
     passes = [(el, sp, _sctlr("UMA")) for el in (EL.EL1, EL.EL2, EL.EL3) for sp in (0, 1)]
     passes += [(EL.EL1, 1, trapping), (EL.EL0, 0, _sctlr("UMA")), (EL.EL0, 0, _sctlr())]
     for el, sp, registers in passes:
-        witness = _at(f"system registers at {el.name}", el, accesses, registers, sp=sp)
-        code = {**witness.program.code, **_skipping()}
-        inputs = witness.inputs + (QUIET,) * _ROWS_OF_A_SWEEP
-        yield replace(witness, program=Program(code), inputs=inputs)
+        yield _sweep(f"system registers at {el.name}", el, accesses, registers, sp)
+
+
+def _sweep(
+    name: str, el: EL, words: Sequence[int], registers: Registers | None = None, sp: int = 1
+) -> Witness:
+    """A program that goes on to the next of its words after an exception."""
+    witness = _at(name, el, words, registers, sp=sp)
+    code = {**witness.program.code, **_skipping()}
+    inputs = witness.inputs + (QUIET,) * (_ROWS_OF_AN_EXCEPTION * len(words))
+    return replace(witness, program=Program(code), inputs=inputs)
 
 
 def _skipping() -> dict[int, int]:
