@@ -129,12 +129,12 @@ def select(patterns: Sequence[str]) -> list[str]:
     if not patterns:
         return list(CASES)
     for pattern in patterns:
-        if not any(_matches(name, pattern) for name in CASES):
+        if not any(matches(name, pattern) for name in CASES):
             raise UsageError(f"no test matches {pattern!r}; python -m tb.run -l lists them")
-    return [name for name in CASES if any(_matches(name, pattern) for pattern in patterns)]
+    return [name for name in CASES if any(matches(name, pattern) for pattern in patterns)]
 
 
-def _matches(name: str, pattern: str) -> bool:
+def matches(name: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(name, pattern) or f".{pattern}." in f".{name}."
 
 
