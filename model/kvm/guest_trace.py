@@ -48,11 +48,16 @@ class GuestEvent(NamedTuple):
 
     pc: int  #: of the instruction, or of the one that did not come to be executed
     exception: bool  #: it is an exception to EL1
-    own_step: bool  #: and that one is the guest's own Software Step exception
+    esr: int  #: its ESR_EL1; 0 for an instruction, IRQ and FIQ
     by_host: bool  #: emulated or injected
     view: View  #: after it
     cycle: int  #: clock cycle of its row, or number of the row, in which it ends
     exclusive: bool  #: a load-exclusive or store-exclusive
+
+    @property
+    def own_step(self) -> bool:
+        """It is the guest's own Software Step exception."""
+        return self.exception and ESR_ELx.EC.get(self.esr) in OWN_STEP
 
 
 class Entry(NamedTuple):
@@ -106,8 +111,7 @@ class GuestTrace:
         changed = (view.elr_el1, view.spsr_el1) != self._at_exit
         exception = view.elr_el1 == self.pc and (changed or view.pc != self.pc + 4)
         if view.pc != self.pc or (trapped and exception):
-            own_step = exception and ESR_ELx.EC.get(esr_el1) in OWN_STEP
-            self._add(view, exception, own_step, by_host=True)
+            self._add(view, exception, esr_el1 if exception else 0, by_host=True)
 
     def _of_guest(self, row: Row) -> None:
         if row.kind != Retire.INSTRUCTION and row.target_el != EL.EL1:
@@ -119,9 +123,8 @@ class GuestTrace:
         exception = row.kind != Retire.INSTRUCTION
         if exception:
             self._registers |= {"SPSR_EL1": row.spsr, "ELR_EL1": row.elr}
-        own_step = exception and ESR_ELx.EC.get(row.esr) in OWN_STEP
         exclusive = row.word & 0x3F00_0000 == 0x0800_0000 and not row.word & 0x80_0000
-        self._add(self._view(row), exception, own_step, exclusive=exclusive)
+        self._add(self._view(row), exception, row.esr if exception else 0, exclusive=exclusive)
 
     def _saved(self) -> tuple[int, int]:
         return self._registers.get("ELR_EL1", 0), self._registers.get("SPSR_EL1", 0)
@@ -130,11 +133,11 @@ class GuestTrace:
         self,
         view: View,
         exception: bool,
-        own_step: bool = False,
+        esr: int = 0,
         by_host: bool = False,
         exclusive: bool = False,
     ) -> None:
-        event = GuestEvent(self.pc, exception, own_step, by_host, view, self.cycle, exclusive)
+        event = GuestEvent(self.pc, exception, esr, by_host, view, self.cycle, exclusive)
         self.events.append(event)
         self.pc = view.pc
 

@@ -176,9 +176,11 @@ class Host:
         inject.inject_undefined(cpu.regs)
         return 1
 
-    def inject_abort(self, cpu: VirtualCpu, far: int, instruction: bool = False) -> int:
+    def inject_abort(
+        self, cpu: VirtualCpu, far: int, instruction: bool = False, write: bool = False
+    ) -> int:
         """The guest takes an external abort."""
-        inject.inject_external_abort(cpu.regs, far, instruction)
+        inject.inject_external_abort(cpu.regs, far, instruction, write)
         return 1
 
     def inject_breakpoint(self, cpu: VirtualCpu) -> int:
@@ -223,7 +225,7 @@ class Host:
 
     def abort_access(self, cpu: VirtualCpu, access: Access) -> int:
         """The access that user space was to make aborts instead."""
-        return self.inject_abort(cpu, access.far)
+        return self.inject_abort(cpu, access.far, write=bool(AbortISS.WnR.get(access.iss)))
 
 
 # Handlers of exits, by ESR_EL2.EC

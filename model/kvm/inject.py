@@ -3,7 +3,7 @@
 Source: DDI 0487 D1.10 (exception entry), D17.2.37 (ESR_ELx).
 """
 
-from model.arch import EL, ESR_ELx, ExceptionClass, FaultStatus, Mode, SPSR_ELx, VBAR_ELx
+from model.arch import EL, AbortISS, ESR_ELx, ExceptionClass, FaultStatus, Mode, SPSR_ELx, VBAR_ELx
 from model.kvm.vcpu import Vcpu
 
 _LOWER_EL, _SP_ELX = 0x400, 0x200  #: offsets of the vectors, on top of that of SP_EL0
@@ -47,7 +47,9 @@ def inject_undefined(vcpu: Vcpu) -> None:
     inject(vcpu, ExceptionClass.UNKNOWN)
 
 
-def inject_external_abort(vcpu: Vcpu, far: int, instruction: bool = False) -> None:
-    """A synchronous external abort of a data access, or of a fetch."""
+def inject_external_abort(
+    vcpu: Vcpu, far: int, instruction: bool = False, write: bool = False
+) -> None:
+    """A synchronous external abort of a data access, a store if `write`, or of a fetch."""
     ec = ExceptionClass.IABT_LOWER if instruction else ExceptionClass.DABT_LOWER
-    inject(vcpu, ec, FaultStatus.EXTERNAL, far)
+    inject(vcpu, ec, AbortISS.WnR.put(write) | FaultStatus.EXTERNAL, far)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from model.arch import MDCR_EL2, SPSR_ELx
+from model.arch import MDCR_EL2, SPSR_ELx, StepISS
 from model.kvm.guest_trace import GuestEvent, GuestTrace, view_of
 from model.kvm.host import WARN_ON_STEP, VirtualCpu
 from model.kvm.uapi import (
@@ -175,6 +175,19 @@ class Watch:
                 self._part(event, self._limit(n) + what, which)
             else:
                 self._aligned = n + 1
+                self._same_syndrome(event, expected)
+
+    def _same_syndrome(self, event: GuestEvent, expected: GuestEvent) -> None:
+        """ESR_EL1 of the guest's own step exception.
+
+        What was stepped is forgotten where something came between: then ISV and EX are 0.
+        """
+        differs = event.esr ^ expected.esr
+        if not event.esr & expected.esr & StepISS.ISV.mask:
+            differs &= ~(StepISS.ISV.mask | StepISS.EX.mask)
+        if event.own_step and differs:
+            what = f"ESR_EL1 is {event.esr:#x}, without debugging {expected.esr:#x}"
+            self._break(Property.P4, event.pc, f"the guest's own step exception: {what}")
 
     def _limit(self, n: int) -> str:
         """What to say of an event that comes just after an exclusive."""
@@ -218,19 +231,25 @@ class Watch:
     def _no_host_bits(self) -> None:
         """At each entry with debugging off, the PE has the guest's own bits."""
         for entry in self.trace.entries[self._entries :]:
-            if not 0 < entry.events <= self._aligned:
+            if entry.events > self._aligned:
                 continue
-            guest, left = self._shadow[entry.events - 1].view, []
+            own_mdscr, own_pstate = self._own(entry.events)
             mdscr, spsr = entry.registers["MDSCR_EL1"], entry.registers["SPSR_EL2"]
-            if mdscr & ~guest.mdscr_el1:
-                left.append(f"MDSCR_EL1 {mdscr:#x}, the guest's being {guest.mdscr_el1:#x}")
-            if SPSR_ELx.SS.get(spsr & ~guest.pstate):
+            left = []
+            if mdscr & ~own_mdscr:
+                left.append(f"MDSCR_EL1 {mdscr:#x}, the guest's being {own_mdscr:#x}")
+            if SPSR_ELx.SS.get(spsr & ~own_pstate):
                 left.append("SPSR_EL2.SS 1")
             if entry.registers["MDCR_EL2"] & MDCR_EL2.TDE.mask:
                 left.append("MDCR_EL2.TDE 1")
             if left:
                 what = f"debugging is off, and the guest is entered with {' and '.join(left)}"
                 self._break(Property.P7, self._pc, what)
+
+    def _own(self, events: int) -> tuple[int, int]:
+        """The guest's own MDSCR_EL1 and PSTATE after so many events; a new vcpu has no SS bits."""
+        view = self._shadow[events - 1].view if events else None
+        return (view.mdscr_el1, view.pstate) if view else (0, 0)
 
 
 def _count(events: Sequence[GuestEvent]) -> str:

@@ -91,9 +91,11 @@ class Upstream(Host):
         super().inject_undefined(cpu)
         return self._completed(cpu, Event.EXCEPTION)
 
-    def inject_abort(self, cpu: VirtualCpu, far: int, instruction: bool = False) -> int:
+    def inject_abort(
+        self, cpu: VirtualCpu, far: int, instruction: bool = False, write: bool = False
+    ) -> int:
         """The same."""
-        super().inject_abort(cpu, far, instruction)
+        super().inject_abort(cpu, far, instruction, write)
         return self._completed(cpu, Event.EXCEPTION)
 
     def inject_breakpoint(self, cpu: VirtualCpu) -> int:

@@ -9,6 +9,7 @@ from model.a64.trace import Inputs
 from model.arch import HCR_EL2, RESET_VALUES, Mode, SPSR_ELx
 from model.kvm.engine import Engine, Ran
 from model.kvm.host import ALWAYS_TRAPPED, Exit, Host, VirtualCpu
+from model.kvm.own_stepping import OwnStepping
 from model.kvm.uapi import KVM_GUESTDBG_VALID, ExitReason, KvmGuestDebug, KvmRun
 from model.kvm.vcpu import SIZE, Vcpu
 from model.programs import load
@@ -64,7 +65,12 @@ class Vm:
         return cpu
 
     def vcpu_init(self, cpu: VirtualCpu, pc: int) -> int:
-        """KVM_ARM_VCPU_INIT, and the PC at which the guest begins at EL1."""
+        """KVM_ARM_VCPU_INIT, and the PC at which the guest begins at EL1.
+
+        What is asked for by KVM_SET_GUEST_DEBUG stays; an access that is open is forgotten.
+        """
+        debug = cpu.regs.guest_debug
+        cpu.access, cpu.abort_pending, cpu.own = None, False, OwnStepping()
         cpu.regs = Vcpu(
             spsr=_EL1H,
             elr=pc,
@@ -72,6 +78,7 @@ class Vm:
             mdcr_el2=ALWAYS_TRAPPED,
             sctlr_el1=RESET_VALUES["SCTLR_EL1"],
         )
+        self.host.set_guest_debug(cpu, debug)
         cpu.initialised = True
         return 0
 

@@ -80,7 +80,7 @@ def only(trace) -> GuestEvent:
 def test_an_instruction_of_the_guest_is_an_event():
     event = only(trace_of(guest(PC + 4, daif_after=0xF)))
     view = View(PC + 4, EL1H | MASKED, 0, 0, 0)
-    assert event == GuestEvent(PC, False, False, False, view, 1, False)
+    assert event == GuestEvent(PC, False, 0, False, view, 1, False)
 
 
 def test_an_exception_to_el1_is_an_event():

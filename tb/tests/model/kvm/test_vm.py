@@ -341,7 +341,7 @@ def test_an_access_that_aborts_is_an_exception_of_the_guest(guest, advance_first
     assert user.run() == 0
     assert user.page.exit_reason == ExitReason.SYSTEM_EVENT
     assert (user.get("elr_el1"), user.get("far_el1")) == (PC, DEVICE)
-    assert user.get("esr_el1") & ~(1 << 6) == 0x9600_0010  # WnR is as the kernel has it
+    assert user.get("esr_el1") == 0x9600_0010 | (guest.segments[0] == STORE.segments[0]) << 6
     assert user.vm.inject_external_abort(user.cpu) == -EINVAL
 
 
@@ -398,3 +398,15 @@ def test_two_vcpus_have_control_registers_of_their_own():
             assert now(vm.run(cpu, KvmRun())) == 0
     assert [cpu.regs.mdscr_el1 for cpu in cpus] == [0x2000, 0x8000]
     assert [cpu.regs.os_lock for cpu in cpus] == [1, 0]
+
+
+# Initialised again
+
+
+def test_a_vcpu_that_is_initialised_again_has_no_access_open_and_is_debugged_as_before():
+    user = accessing(host=upstream(advance_first=False))
+    assert user.vm.set_guest_debug(user.cpu, KvmGuestDebug(KVM_GUESTDBG_ENABLE)) == 0
+    assert user.vm.vcpu_init(user.cpu, PC) == 0
+    assert user.cpu.access is None
+    assert user.cpu.regs.guest_debug == KVM_GUESTDBG_ENABLE
+    assert user.get("pc") == PC

@@ -207,7 +207,7 @@ def test_what_differs_from_the_shadow_is_said():
     count = len(shadow.events)
     assert differences(session, longer) == [f"{count} events, without debugging {count + 1}"]
     other = [*shadow.events]
-    other[5] = other[5]._replace(own_step=True)
+    other[5] = other[5]._replace(exception=True, esr=0xCA00_0022)
     (said,) = differences(session, shadow._replace(events=other))
     assert said == f"event 5 at {other[5].pc:#x}: not what it is without debugging"
     shadow.regs.tpidr_el1 ^= 1
