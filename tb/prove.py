@@ -113,15 +113,20 @@ def load() -> None:
 
 
 def select(patterns: Sequence[str]) -> list[Claim]:
-    """The claims that match any pattern, as `tb.plan.select`; all without. UsageError for none."""
+    """The claims that match any pattern, as `tb.plan.select`. UsageError for none."""
     for pattern in patterns:
         if not any(matches(name, pattern) for name in CLAIMS):
             raise UsageError(f"no claim matches {pattern!r}; python -m tb.prove -l lists them")
-    return [
+    found = [
         claim
         for name, claim in CLAIMS.items()
         if not patterns or any(matches(name, pattern) for pattern in patterns)
     ]
+    return sorted(found, key=_group)  # whichever module was loaded first
+
+
+def _group(claim: Claim) -> str:
+    return claim.name.partition(".")[0]
 
 
 def markdown(claims: Sequence[Claim]) -> str:
@@ -221,13 +226,15 @@ def _prove(claim: Claim, directory: Path, seconds: float, end: Connection) -> No
     """In the claim's own process: what solvers print goes to a file."""
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)  # Ctrl-C goes to the group of the terminal: the parent alone answers to it
-    with (directory / "output.txt").open("wb") as output:
+    with (directory / "output.txt").open("w", encoding="utf-8") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
-    try:
-        outcome = claim.prove(directory, seconds)
-    except (Exception, KeyboardInterrupt) as error:
-        outcome = Outcome(Status.NOT_PROVED, _error_text(error))
+        sys.stdout = sys.stderr = output
+        try:
+            outcome = claim.prove(directory, seconds)
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
+            outcome = Outcome(Status.NOT_PROVED, _error_text(error))
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     try:
         end.send(outcome)
     except OSError:  # the parent is gone
@@ -357,9 +364,12 @@ def _value_text(field: str, value: int) -> str:
 
 def reproduce(claim: Claim, options: argparse.Namespace) -> str:
     """The command that proves a claim again."""
-    user = claim.name == sequences.USER
-    file = f" --hyp {shlex.quote(options.hyp)}" if user and options.hyp else ""
-    return f"python -m tb.prove {claim.name}{file}"
+    command = f"python -m tb.prove {claim.name}"
+    if claim.name == sequences.USER and options.hyp:
+        command += f" --hyp {shlex.quote(options.hyp)}"
+    if options.timeout != TIMEOUT:
+        command += f" --timeout {options.timeout:g}"
+    return command
 
 
 def verdict(

@@ -7,13 +7,14 @@ wrong there, too.
 
 from __future__ import annotations
 
+import functools
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from model.a64 import A64Error
 from model.a64.interpreter import Retired, record
@@ -42,6 +43,8 @@ from tb.proofs.claims import Claim, Method, Outcome, Status, register
 
 if TYPE_CHECKING:
     from tb.proofs import symbolic
+
+P = ParamSpec("P")
 
 #: The claim about the user's own sequence.
 USER = "sequences.user"
@@ -130,7 +133,7 @@ def observed(machine: symbolic.Machine) -> Terms:
     }
 
 
-def _state(setting: Setting, values: Values) -> tuple[State, bytearray]:
+def state_of(setting: Setting, values: Values) -> tuple[State, bytearray]:
     """The state of the interpreter with these values, and the bytes of its vcpu."""
     state = State(el=EL.EL2, pc=setting.address)
     code = struct.pack(f"<{len(setting.words)}I", *setting.words)
@@ -148,7 +151,7 @@ def _state(setting: Setting, values: Values) -> tuple[State, bytearray]:
     return state, vcpu
 
 
-def _observed_in(state: State, vcpu: bytearray) -> Values:
+def observed_in(state: State, vcpu: bytearray) -> Values:
     sps = zip(EL, state.stack_pointers(), strict=True)
     doublewords = struct.unpack(f"<{len(vcpu) // 8}Q", vcpu)
     return {
@@ -321,7 +324,7 @@ class Replay(EntryPoint):
 
     def reset(self, scenario: Scenario) -> None:
         """To the first instruction, with the values of the counterexample."""
-        self.state, self._content = _state(self._setting, self._values)
+        self.state, self._content = state_of(self._setting, self._values)
 
     def is_right(self, spsr: int, mdscr: int) -> bool:
         """As `EntryPoint.is_right`."""
@@ -330,7 +333,7 @@ class Replay(EntryPoint):
 
     def differences(self) -> list[Difference]:
         """As `EntryPoint.differences`."""
-        return _differences(self._right, _observed_in(self.state, self._content), FREE)
+        return _differences(self._right, observed_in(self.state, self._content), FREE)
 
 
 def _differences(right: Values, found: Values, free: frozenset[str]) -> list[Difference]:
@@ -353,13 +356,13 @@ def _findings(sequence: Sequence, replay: Replay) -> tuple[list[Finding], list[D
 
 def executed(setting: Setting, values: Values) -> tuple[Values, list[str]]:
     """What the interpreter leaves, and a line for each instruction that it has executed."""
-    state, vcpu = _state(setting, values)
+    state, vcpu = state_of(setting, values)
     end = values["x30"] if setting.function else setting.end
     try:
         retired = record(state, end, MAX_STEPS)
     except A64Error as error:
         return {}, [str(error)]
-    return _observed_in(state, vcpu), [_retired_text(setting, one) for one in retired]
+    return observed_in(state, vcpu), [_retired_text(setting, one) for one in retired]
 
 
 def _retired_text(setting: Setting, retired: Retired) -> str:
@@ -376,10 +379,11 @@ def _unproved(reason: str) -> Outcome:
     return Outcome(Status.NOT_PROVED, reason)
 
 
-def _with_solver(prove: Callable[[float], Outcome]) -> Callable[[Path, float], Outcome]:
-    """A proof that needs z3, and may find that it gives up."""
+def _with_solver(prove: Callable[P, Outcome]) -> Callable[P, Outcome]:
+    """Decorator: a proof that needs z3, and may find that it gives up."""
 
-    def guarded(_: Path, seconds: float) -> Outcome:
+    @functools.wraps(prove)
+    def guarded(*given: P.args, **named: P.kwargs) -> Outcome:
         try:
             import z3
         except ImportError:
@@ -387,7 +391,7 @@ def _with_solver(prove: Callable[[float], Outcome]) -> Callable[[Path, float], O
         from tb.proofs import symbolic
 
         try:
-            return prove(seconds)
+            return prove(*given, **named)
         except (symbolic.GaveUp, z3.Z3Exception) as error:
             return _unproved(str(error) or type(error).__name__)
 
@@ -419,7 +423,7 @@ def _witnesses(
         values = proof.values([*path.machine.conditions, *(assumed or [])])
         assert values is not None, "a path is followed only where it can be taken"
         found, retired = executed(proof.setting, values)
-        foreseen = _evaluated(observed(path.machine), proof.before, values)
+        foreseen = evaluated(observed(path.machine), proof.before, values)
         same = all(found.get(name) == value for name, value in foreseen.items())
         if not same or len(retired) != len(path.machine.executed):
             raise GaveUp(f"the interpreter does otherwise with {_scenario(values)}")
@@ -454,6 +458,7 @@ def _wrong_ways(
             yield [*conditions, wrong]
 
 
+@_with_solver
 def prove_statement(sequence: Sequence, seconds: float) -> Outcome:
     """That a sequence does what guest entry must, and nothing else."""
     from tb.proofs.symbolic import End
@@ -505,6 +510,7 @@ def _shown(differences: list[Difference]) -> list[scoreboard.Difference]:
     return [scoreboard.Difference(d.name, d.found, d.expected) for d in differences]
 
 
+@_with_solver
 def prove_equal(one: Sequence, other: Sequence, seconds: float) -> Outcome:
     """That two sequences leave the same, in every register and in memory."""
     from tb.proofs.symbolic import End
@@ -538,6 +544,7 @@ def prove_equal(one: Sequence, other: Sequence, seconds: float) -> Outcome:
 Duty = Callable[[Terms], Iterator[tuple[list[Any], Terms]]]
 
 
+@_with_solver
 def prove_duty(
     setting: Setting,
     duty: Duty,
@@ -565,7 +572,7 @@ def prove_duty(
             for condition in wrong:
                 values = proof.values([*here, condition])
                 if values is not None:
-                    right = values | _evaluated(must, proof.before, values)
+                    right = values | evaluated(must, proof.before, values)
                     found, lines = executed(setting, values)
                     return _other_values(
                         setting.name, "what it must", values, found, right, lines, free
@@ -596,7 +603,7 @@ def _other_values(
     return Outcome(Status.REFUTED, reason, differences=_shown(differences), history=history)
 
 
-def _evaluated(terms: Mapping[str, Any], before: Terms, values: Values) -> Values:
+def evaluated(terms: Mapping[str, Any], before: Terms, values: Values) -> Values:
     """The terms' values, of those that depend on nothing else."""
     import z3
 
@@ -681,10 +688,11 @@ _FREE_IN_OWN = frozenset(f"vcpu+{VCPU_BYTES + 8 * n:#x}" for n in range(len(_OWN
 # The claims
 
 
-def _claim(
-    name: str, sentence: str, prove: Callable[[float], Outcome], source: str = _SOURCE
-) -> None:
-    register(Claim(f"sequences.{name}", sentence, source, Method.SYMBOLIC, _with_solver(prove)))
+def _claim(name: str, sentence: str, prove: Callable[[float], Outcome]) -> None:
+    def in_time(_: Path, seconds: float) -> Outcome:
+        return prove(seconds)
+
+    register(Claim(f"sequences.{name}", sentence, _SOURCE, Method.SYMBOLIC, in_time))
 
 
 def _states(name: str) -> Callable[[float], Outcome]:
@@ -699,25 +707,26 @@ def _register() -> None:
     for name in ("v1", "bic"):
         _claim(
             name,
-            f"{name} makes of SPSR_EL2 and MDSCR_EL1 what guest entry must, and changes nothing"
-            " else, whatever 64 bits it finds in them, in guest_debug and in all registers",
+            f"The sequence {name} makes of SPSR_EL2 and MDSCR_EL1 what guest entry must, and"
+            " changes nothing else, whatever 64 bits it finds in them, in guest_debug and in all"
+            " registers.",
             _states(name),
         )
     _claim(
         "v1_is_bic",
-        "v1 and bic leave the same, in every register and in the vcpu",
+        "The sequences v1 and bic leave the same, in every register and in the vcpu.",
         lambda seconds: prove_equal(sequences.load("v1"), sequences.load("bic"), seconds),
     )
     for name in ("callout", "upstream"):
         _claim(
             name,
-            f"the sequence of {name} changes nothing: no register, and not the vcpu",
+            f"The sequence of {name} changes nothing: no register, and not the vcpu.",
             _is_nothing(name),
         )
     _claim(
         "callout_setup",
-        "callout's kvm_setup_guest_debug, as compiled, does in the vcpu what guest entry must, and"
-        " changes nothing else that C may not",
+        "The kvm_setup_guest_debug of callout, as compiled, does in the vcpu what guest entry"
+        " must, and changes nothing else that C may not.",
         lambda seconds: prove_duty(
             _function("hypervisor_callout", _SETUP, VCPU_BYTES),
             _callout_duty,
@@ -727,8 +736,9 @@ def _register() -> None:
     )
     _claim(
         "upstream_setup",
-        "upstream's kvm_setup_guest_debug, as compiled, does in the vcpu what guest entry must,"
-        " keeps the guest's own registers beside it, and changes nothing else that C may not",
+        "The kvm_setup_guest_debug of upstream, as compiled, does in the vcpu what guest entry"
+        " must, keeps the guest's own registers beside it, and changes nothing else that C may"
+        " not.",
         lambda seconds: prove_duty(
             _function("hypervisor_upstream", _SETUP, VCPU_BYTES + _OWN_SIZE),
             _upstream_duty,
@@ -744,7 +754,7 @@ def register_user(path: str) -> None:
     sequence = sequences.load(path)
     _claim(
         USER.partition(".")[2],
-        f"{path} does what guest entry must, and changes nothing else",
+        f"{path} does what guest entry must, and changes nothing else.",
         lambda seconds: prove_statement(sequence, seconds),
     )
 
