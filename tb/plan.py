@@ -155,8 +155,8 @@ def units(
             ]
             for design in designs
         ]
-        # In turn, so that the designs are built at the same time; but with -x the smaller one first:
-        # what is wrong with it shows before the core is built around it.
+        # In turn, so that the designs are built at the same time; but with -x the smaller one
+        # first: what is wrong with it shows before the core is built around it.
         in_turn = chain(*dealt) if first else chain(*zip_longest(*dealt))
         yield from (unit for unit in in_turn if unit)
 
