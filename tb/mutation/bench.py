@@ -1,0 +1,50 @@
+"""A test of the regression on a mutant: whether it fails."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tb.cases import CASES, Case
+from tb.core.testbench import CoreTestbench
+from tb.harness import CORE, Design
+from tb.sims import SimulatorError
+from tb.testbench import Testbench
+
+SEED = 1  #: that the regression runs with, if no other is given
+
+
+def finished(coroutine: Any) -> Any:
+    """What a coroutine returns that never waits for anything."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise RuntimeError("the test waits for something that is not the simulator")
+
+
+def fails(case: Case, simulator: Any) -> bool:
+    """Whether a test fails, as `tb.work` sees it: a mismatch, a failure, or any other exception."""
+    made = CoreTestbench if case.design is CORE else Testbench
+
+    async def run() -> None:
+        tb: Any = made(simulator, case.name, SEED)
+        await simulator.reset()
+        await case.body(tb)
+        await tb.finish()
+
+    try:
+        finished(run())
+    except SimulatorError:
+        raise
+    except Exception:
+        return True
+    return False
+
+
+def first_that_fails(cases: Iterable[Case], simulator: Any) -> str | None:
+    """The name of the first test that fails, if one does."""
+    return next((case.name for case in cases if fails(case, simulator)), None)
+
+
+def others(design: Design, but: Iterable[str]) -> list[Case]:
+    """The regression's tests of a design but for some, in its order."""
+    return [case for name, case in CASES.items() if case.design is design and name not in but]
