@@ -176,7 +176,12 @@ class _Process:
         directory.mkdir(parents=True, exist_ok=True)
         arguments = (claim, directory, _TOLD * timeout, end)
         self._process = _FORK.Process(target=_prove, args=arguments, daemon=True)
-        self._process.start()
+        # Ctrl-C is not for a process that is not yet in a group of its own.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         end.close()
 
     @property
@@ -224,8 +229,8 @@ class _Process:
 
 def _prove(claim: Claim, directory: Path, seconds: float, end: Connection) -> None:
     """In the claim's own process: what solvers print goes to a file."""
-    with contextlib.suppress(OSError):
-        os.setpgid(0, 0)  # Ctrl-C goes to the group of the terminal: the parent alone answers to it
+    os.setpgid(0, 0)  # Ctrl-C goes to the group of the terminal: the parent alone answers to it
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     with (directory / "output.txt").open("w", encoding="utf-8") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
