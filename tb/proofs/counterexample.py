@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from vcd import VCDWriter
 
 from model.arch import Event
-from tb.failures import event_text
+from tb.failures import event_text, value_text
 from tb.harness import ROW, STIMULUS, UNIT, pack, unpack
 from tb.proofs.manual import BITS
 from tb.proofs.yosys import Cycles
@@ -66,6 +66,7 @@ def history(cycles: Cycles) -> list[str]:
     """The cycles, and what the registers are in the last one."""
     lines = [event_text(at, _cycle(cycle)) for at, cycle in enumerate(cycles)]
     last = cycles[-1]
+    lines.append(f"there, {_state(row(last))}")
     lines.append(f"with {_registers(last, CONTROLS)}")
     if last["event__valid"] and _registers(last, AFTER) != _registers(last, CONTROLS):
         lines.append(f"and once the event has happened {_registers(last, AFTER)}")
@@ -85,10 +86,21 @@ def _given(stimulus: Mapping[str, int]) -> dict[str, int]:
     """The event, and what it uses."""
     kind = Event(stimulus["event__kind"])
     given = {name: stimulus[EVENT[name]] for name in ("event", "pc", *_USES.get(kind, ()))}
+    completes = kind in (Event.EXECUTE, Event.LOAD_EXCLUSIVE, Event.ISB)
     for name, (port, value) in WRITES.items():
-        if stimulus[port]:
+        if completes and stimulus[port]:
             given[name] = stimulus[value]
     return given
+
+
+def _state(shown: Mapping[str, int]) -> str:
+    """The state that the unit holds."""
+    pstate = ", ".join(f"{name}={shown[name]}" for name in ("el", "nrw", "d", "ss", "il"))
+    last = value_text("last", shown["last"])
+    return (
+        f"PSTATE {pstate}; MDSCR_EL1 {shown['mdscr_el1']:#x} seen,"
+        f" {shown['mdscr_el1_written']:#x} written; stepped: {last}"
+    )
 
 
 def _registers(cycle: Mapping[str, int], prefix: str) -> str:

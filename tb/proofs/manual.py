@@ -4,7 +4,7 @@ Written from the specification that this project restates, section by section, a
 `hw`: not even its layouts, for a field that is at the wrong bit is to be found, too.
 """
 
-from amaranth.hdl import Cat, Mux, Value
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import wiring
 
 #: Section 1: register to the bits of its fields. M is 3:0, with nRW above it 4:0.
@@ -25,6 +25,13 @@ def field(register: str, value: Value, name: str) -> Value:
     return Value.cast(value)[BITS[register][name]]
 
 
+def shared(m: Module, value: Value) -> Value:
+    """The same as a signal: an expression would be written out wherever it is used."""
+    signal = Signal(Shape.cast(value.shape()))
+    m.d.comb += signal.eq(value)
+    return signal
+
+
 def either(*values: Value) -> Value:
     """Whether any holds."""
     return Cat(*values).any()
@@ -41,7 +48,8 @@ class Controls:
     Without EL2 its registers read as 0; without EL3 the PE is Non-secure.
     """
 
-    def __init__(self, port: wiring.PureInterface):
+    def __init__(self, m: Module, port: wiring.PureInterface):
+        self._m = m
         self.have_el2, self.have_el3 = port.have_el2, port.have_el3
         self.el1_aarch32, self.el2_aarch32 = port.el1_aarch32, port.el2_aarch32
         self.tge = self.have_el2 & field("hcr_el2", port.hcr_el2, "TGE")
@@ -63,7 +71,7 @@ class Controls:
     def goes_to_el2(self, el: Value) -> Value:
         """Section 2: ELd is EL2; otherwise it is EL1."""
         usable = self.have_el2 & (~self.secure(el) | self.secure_el2)
-        return usable & (self.tge | self.tde)
+        return shared(self._m, usable & (self.tge | self.tde))
 
     def eld(self, el: Value) -> Value:
         """Section 2: the debug target from an EL."""
@@ -87,7 +95,7 @@ class Controls:
         never = either(self.locked(), halted, self.secure_debug_disabled(el), el == 3)
         at_eld = el == self.eld(el)
         below = el < self.eld(el)
-        return ~never & Mux(at_eld, kde & ~d, below)
+        return shared(self._m, ~never & Mux(at_eld, kde & ~d, below))
 
 
 class ProgramStatus:

@@ -6,6 +6,7 @@ every order. All that is relied on is that an enumeration's value is a member.
 """
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -57,8 +58,8 @@ class Unit:
         self.kind = given.event__kind
         self.spsr = ProgramStatus(given.event__spsr)
         self.load = _pstate(given.load__pstate)
-        self.controls = Controls(unit.controls)  # as the PE sees them before the event ...
-        self.controls_after = Controls(unit.controls_after)  # ... and once it has happened
+        self.controls = Controls(m, unit.controls)  # as the PE sees them before the event ...
+        self.controls_after = Controls(m, unit.controls_after)  # ... and once it has happened
         self.seen = _mdscr(self.row.mdscr_el1)
         self.written = _mdscr(self.row.mdscr_el1_written)
         m.d.comb += Assume(self.kind <= max(Event))
@@ -169,6 +170,21 @@ class Unit:
             self.m.d.comb += expected.eq(value)
             self.m.d.comb += Assert(~happens | (getattr(self.row, name) == expected))
             self.shown[expected.name] = expected
+
+    def of(self, row: SimpleNamespace) -> "Unit":
+        """The same inputs, with what another design shows: what these words say is then of it."""
+        other = copy(self)
+        other.row = row
+        other.seen, other.written = _mdscr(row.mdscr_el1), _mdscr(row.mdscr_el1_written)
+        return other
+
+    def assume(self, condition: Value) -> None:
+        """The unit is never told anything else."""
+        self.m.d.comb += Assume(condition)
+
+    def lemma(self, condition: Value) -> None:
+        """This holds, too: the induction needs to know it."""
+        self.m.d.comb += Assert(condition)
 
     def cover(self, condition: Value) -> None:
         """This must be possible."""

@@ -7,7 +7,7 @@ MDSCR_EL1 as written and by the controls as they are after it. It comes from AAr
 from amaranth.hdl import Const, Mux, Value
 
 from model.arch import EL, Event, StepState
-from tb.proofs.manual import either
+from tb.proofs.manual import either, shared
 from tb.proofs.property import Unit, rule
 
 _5 = "section 5; D2.12.4"
@@ -34,7 +34,7 @@ class Return:
         self.above = target > u.row.el
         self.el2_not_enabled = (target == EL.EL2) & c.have_el3 & ~c.ns & ~c.secure_el2
         self.el1_under_tge = (target == EL.EL1) & c.el2_enabled & c.tge
-        self.illegal = either(
+        illegal = either(
             self.no_such_mode,
             self.wrong_width_64,
             self.wrong_width_32,
@@ -44,7 +44,8 @@ class Return:
             self.el2_not_enabled,
             self.el1_under_tge,
         )
-        self.destination = Mux(self.illegal, u.row.el, target)  # an illegal one: the current EL
+        self.illegal = shared(u.m, illegal)
+        self.destination = shared(u.m, Mux(self.illegal, u.row.el, target))  # an illegal one: here
 
     @property
     def enabled_at_source(self) -> Value:
