@@ -176,12 +176,7 @@ class _Process:
         directory.mkdir(parents=True, exist_ok=True)
         arguments = (claim, directory, _TOLD * timeout, end)
         self._process = _FORK.Process(target=_prove, args=arguments, daemon=True)
-        # Ctrl-C is not for a process that is not yet in a group of its own.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        self._process.start()
         end.close()
 
     @property
@@ -260,6 +255,16 @@ def _checked(outcome: Any) -> Outcome:
     return outcome
 
 
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C comes after the block: no process is begun that nobody knows of."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def run(
     claims: Sequence[Claim], workers: int, timeout: float
 ) -> Generator[Done | None, None, None]:
@@ -268,7 +273,8 @@ def run(
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                running.append(_Process(waiting.pop(0), timeout))
+                with _uninterrupted():
+                    running.append(_Process(waiting.pop(0), timeout))
             soonest = min(one.timeout - one.seconds for one in running)
             wait([one.connection for one in running], max(0.0, min(TICK, soonest)))
             for one in list(running):
