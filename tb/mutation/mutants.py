@@ -11,7 +11,8 @@ from amaranth.back import rtlil as amaranth_rtlil
 
 from hw.core.core import Core
 from hw.emit import EmitError, run_pyosys
-from tb.harness import CORE, UNIT, Design, Harness
+from tb.harness import CORE, UNIT, Design
+from tb.mutation.watched import Watched
 from tb.sims import SimulatorError
 from tb.sims.builds import ROOT
 
@@ -33,6 +34,8 @@ mutate -list {count} -seed {seed} -o list @chosen
 """
 APPLY = """{read}
 {mutations}
+delete -output w:compared w:legal
+opt_clean
 write_rtlil mutated.il
 """
 
@@ -47,14 +50,14 @@ class Target:
 
     def elaborated(self) -> str:
         """RTLIL with source lines."""
-        component = Harness(UNIT) if self.design is UNIT else Core()
+        component = Watched() if self.design is UNIT else Core()
         text = amaranth_rtlil.convert(component, name=TOP, emit_src=True)
         return text.replace(f"{ROOT}/", "")
 
 
 UNIT_TARGET = Target("unit", UNIT, f"{TOP}.unit*")
-#: control.py and what is in it: exceptions.py, sysregs.py, decide.py, pstate.py. The step unit there
-#: is the one that the other target is made of.
+#: control.py and what is in it: exceptions.py, sysregs.py, decide.py, pstate.py. The step unit in
+#: it is the other target.
 CORE_TARGET = Target("core", CORE, f"{TOP}.control* {TOP}.control.step_unit* %d")
 
 TARGETS = {target.name: target for target in (UNIT_TARGET, CORE_TARGET)}

@@ -240,12 +240,13 @@ class CompiledMachine:
 
     batch = ROWS
 
-    def __init__(self, design: Design = CORE):
+    def __init__(self, design: Design = CORE, made: Any = None):
+        """`made`: another library than the design's own."""
         self.memory = Memory()
         self.rows = self.cycles = 0
         self.at_end = False
         self._design = design
-        self._library = library(design)
+        self._library = made or library(design)
         self._machine = _Handle(self._library, "machine")
         self._inputs: Inputs = np.zeros(1, np.uint8)
 
@@ -318,12 +319,17 @@ class _Handle:
 @cache
 def library(design: Design) -> Any:
     """The compiled design. SimulatorError if it cannot be made."""
-    loaded = ctypes.CDLL(str(build(design) / cxx.LIBRARY))
-    loaded.design_open.restype = ctypes.c_void_p
+    return loaded(build(design), design)
+
+
+def loaded(place: Path, design: Design) -> Any:
+    """The library of a build."""
+    made = ctypes.CDLL(str(place / cxx.LIBRARY))
+    made.design_open.restype = ctypes.c_void_p
     if has_machine(design):
-        loaded.machine_open.restype = ctypes.c_void_p
-        loaded.machine_run.restype = ctypes.c_uint64
-    return loaded
+        made.machine_open.restype = ctypes.c_void_p
+        made.machine_run.restype = ctypes.c_uint64
+    return made
 
 
 def build(design: Design) -> Path:
