@@ -1,0 +1,87 @@
+"""All 64 bits of the system registers: the tests of single fields leave most of them 0."""
+
+import random
+from collections.abc import Iterator, Mapping
+
+from model.a64.processor import QUIET
+from model.arch import EL, HCR_EL2, RESET_VECTOR, SCR_EL3, SYSREGS, Mode
+from tb.cases import case
+from tb.core.program import ERET, MASK64, WORD_BYTES, Code, Program, mov, mrs, msr, word
+from tb.core.rows import packed
+from tb.core.testbench import CoreTestbench
+from tb.harness import CORE
+
+CODE = RESET_VECTOR + 0x1000
+VECTORS = RESET_VECTOR + 0x4000
+SP = 31
+PAIRS = 4  #: of values, each with its complement, that all registers are given
+
+_STOP = word("B")  #: branches to itself
+_ROWS_AFTER = 6  #: of an exception, and of what comes of it
+
+#: What EL3 cannot write, or what it does not read back; the lock of the OS has a witness.
+_NOT_KEPT = ("OSLAR_EL1", "OSLSR_EL1", "MIDR_EL1", "MPIDR_EL1", "CurrentEL", "PMCCNTR_EL0")
+KEPT = [name for name in SYSREGS if name not in _NOT_KEPT]
+
+_MODES = {EL.EL1: Mode.EL1h, EL.EL2: Mode.EL2h, EL.EL3: Mode.EL3h}
+_CALLS = {EL.EL1: "SVC", EL.EL2: "HVC", EL.EL3: "SMC"}
+_USUAL = SCR_EL3.NS.mask | SCR_EL3.HCE.mask
+
+
+def _values(rng: random.Random) -> Iterator[int]:
+    """Any values, each followed by its complement: every bit is 0 once, and 1 once."""
+    for _ in range(PAIRS):
+        value = rng.getrandbits(64)
+        yield from (value, value ^ MASK64)
+
+
+@case("system registers", random=True, bulk=True, design=CORE)
+async def every_bit_is_kept(tb: CoreTestbench) -> None:
+    """Each is written and read back, and all are read when all have been written."""
+    code = Code(RESET_VECTOR)
+    for mask in _values(tb.rng):
+        for name in KEPT:
+            code.put(*mov(1, tb.rng.getrandbits(64) ^ mask), msr(name, 1), mrs(2, name))
+        code.put(*(mrs(2, name) for name in KEPT))
+        for value in (mask, mask ^ MASK64):
+            _stack_pointers(code, value)
+    code.put(_STOP)
+    await tb.run(Program(code.image()).segments(), max_rows=len(code.words))
+
+
+def _stack_pointers(code: Code, value: int) -> None:
+    """Each of the two that EL3 can use is written and read as an operand."""
+    for select in (0, 1):
+        code.put(*mov(1, select), msr("SPSel", 1), *mov(1, value ^ -select & MASK64))
+        code.add("ADD (immediate)", sf=1, Rn=1, Rd=SP)
+        code.add("ADD (immediate)", sf=1, Rn=SP, Rd=2)
+
+
+@case("D1.10, addresses", random=True, bulk=True, design=CORE)
+async def every_bit_of_an_address(tb: CoreTestbench) -> None:
+    """Vectors, return addresses and faulting addresses that are anywhere."""
+    for value in _values(tb.rng):
+        for el, call in _CALLS.items():
+            below = min(el, EL.EL2)
+            await _run(tb, below, [word(call)], {f"VBAR_{el.name}": value})
+        for el in (EL.EL1, EL.EL2, EL.EL3):
+            load = [*mov(1, value), word("LDR (unsigned offset)", sz=1, Rn=1, Rt=2)]
+            jump = [*mov(1, value), word("BR", Rn=1)]
+            for words in (load, jump):
+                await _run(tb, el, words, {})
+                await _run(tb, el, words, {"HCR_EL2": HCR_EL2.VM.mask})
+            await _run(tb, el, [], {"ELR_EL3": value})
+
+
+async def _run(tb: CoreTestbench, el: EL, words: list[int], registers: Mapping[str, int]) -> None:
+    """Come to an EL, go on with `words`, and see some rows of what comes then."""
+    usual = {f"VBAR_{name.name}": VECTORS for name in _MODES} | {"SCR_EL3": _USUAL}
+    values = {**usual, "ELR_EL3": CODE, "SPSR_EL3": int(_MODES[el]), **registers}
+    boot = Code(RESET_VECTOR)
+    for name, value in values.items():
+        boot.put(*mov(0, value), msr(name, 0))
+    boot.put(ERET)
+    code = boot.image() | {VECTORS + offset: _STOP for offset in range(0, 0x800, 0x80)}
+    code |= {CODE + WORD_BYTES * n: each for n, each in enumerate([*words, _STOP])}
+    rows = len(boot.words) + len(words) + _ROWS_AFTER
+    await tb.run(Program(code).segments(), packed([QUIET]), max_rows=rows)
