@@ -18,7 +18,7 @@ from model.planes import ONES, ZEROS, Planes
 SCRIPT = """
 read_rtlil design.il
 hierarchy -top design
-proc
+proc -norom
 flatten -noscopeinfo
 opt_expr
 opt_clean

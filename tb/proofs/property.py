@@ -240,7 +240,7 @@ class Rule:
             return not_proved(f"{error.filename or vcd}: {error.strerror}")
         return replace(
             outcome,
-            reason=f"{wrong}: not as the specification says",
+            reason=f"{wrong or 'what is held'}: not as the specification says",
             differences=differences,
             history=counterexample.history(cycles),
             waves=waves,

@@ -32,7 +32,7 @@ RUN = "from pyosys import libyosys as y; y.run_pass('script script', y.Design())
 READ = """\
 read_rtlil design.il
 hierarchy -top {top}
-proc
+proc -norom
 flatten -noscopeinfo
 setundef -undriven -anyseq
 async2sync
