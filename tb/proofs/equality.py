@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from amaranth.hdl import Const, Module, Value
@@ -279,6 +280,8 @@ def unit_is_the_model(u: Unit) -> None:
 
     happens = u.happens & ~(u.returns & u.row.nrw)  # an exception return is AArch64's
     u.expect(Const(1), **said(DERIVED))
+    before = {name: getattr(u.row, name) for name in STATE}
+    u.expect_outputs(SimpleNamespace(**before, **said(DERIVED)))
     u.expect(happens, **said(EFFECT))
     target = rules.SoftwareStepTarget(effect.eld, pe.el)
     isv, ex = rules.SoftwareStepISVEX(pe.last, given.isv_choice)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from amaranth.hdl import Assert, Assume, Cover, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Assert, Assume, Const, Cover, Module, Mux, Shape, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -170,6 +170,19 @@ class Unit:
             self.m.d.comb += expected.eq(value)
             self.m.d.comb += Assert(~happens | (getattr(self.row, name) == expected))
             self.shown[expected.name] = expected
+
+    def expect_outputs(self, row: SimpleNamespace) -> None:
+        """The outputs that say again what the trace does, or the event, must agree with `row`."""
+        pstate = ("el", "nrw", "d", "ss", "il")
+        self.expect(
+            Const(1),
+            valid=self.happens,
+            out_state=row.state,
+            out_pending=row.state == StepState.ACTIVE_PENDING,
+            out_mdscr_el1=row.mdscr_el1_written,
+            **{f"out_pstate__{name}": getattr(row, name) for name in pstate},
+        )
+        self.expect(self.happens, event=self.kind, pc=self.given.event__pc)
 
     def of(self, row: SimpleNamespace) -> "Unit":
         """The same inputs, with what another design shows: what these words say is then of it."""

@@ -263,5 +263,6 @@ def unit_is_the_specification(u: Unit) -> None:
     said = specification.shown.__dict__
     u.expect(Const(1), **{name: said[name] for name in (*STATE, *DERIVED)})
     u.expect(u.happens, **{name: said[name] for name in EFFECT})
+    u.expect_outputs(specification.shown)
     u.expect(u.pending, **{name: said[name] for name in ("out_target_el", "out_esr")})
     u.lemma(u.row.last <= max(Last))
