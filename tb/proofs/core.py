@@ -456,14 +456,16 @@ class Rule:
         self.write(machine)
         return _Run(m, domain, machine).done()
 
-    def ask(self, place: Path, limit: float, fault: Fault | None = None) -> Answer:
+    def ask(
+        self, place: Path, limit: float, fault: Fault | None = None, depth: int = DEPTH
+    ) -> Answer:
         """What the solver says. Raises EngineError."""
         m = Module()
         machine = Machine(m, fault)
         self.write(machine)
         m.d.comb += Assert(machine.held.all())
         problem = Problem(m, machine.inputs, machine.shown)
-        (answer,) = ask(problem.rtlil(), [Check("proof", DEPTH, unbounded=True)], place, limit)
+        (answer,) = ask(problem.rtlil(), [Check("proof", depth, unbounded=True)], place, limit)
         return answer
 
 
