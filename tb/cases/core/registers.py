@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator, Mapping
 
 from model.a64.processor import QUIET
-from model.arch import EL, HCR_EL2, RESET_VECTOR, SCR_EL3, SYSREGS, Mode
+from model.arch import EL, HCR_EL2, RESET_VECTOR, SCR_EL3, SYSREGS, Mode, Retire
 from tb.cases import case
 from tb.core.program import ERET, MASK64, WORD_BYTES, Code, Program, mov, mrs, msr, word
 from tb.core.rows import packed
@@ -19,8 +19,11 @@ PAIRS = 4  #: of values, each with its complement, that all registers are given
 _STOP = word("B")  #: branches to itself
 _ROWS_AFTER = 6  #: of an exception, and of what comes of it
 
-#: What EL3 cannot write, or what it does not read back; the lock of the OS has a witness.
-_NOT_KEPT = ("OSLAR_EL1", "OSLSR_EL1", "MIDR_EL1", "MPIDR_EL1", "CurrentEL", "PMCCNTR_EL0")
+#: What EL3 cannot write or read, or what changes by itself; and SPSel, with which SP_EL0 goes away.
+_NOT_KEPT = (
+    *("OSLAR_EL1", "OSLSR_EL1", "MIDR_EL1", "MPIDR_EL1", "CurrentEL", "PMCCNTR_EL0"),
+    "SPSel",
+)
 KEPT = [name for name in SYSREGS if name not in _NOT_KEPT]
 
 _MODES = {EL.EL1: Mode.EL1h, EL.EL2: Mode.EL2h, EL.EL3: Mode.EL3h}
@@ -46,7 +49,22 @@ async def every_bit_is_kept(tb: CoreTestbench) -> None:
         for value in (mask, mask ^ MASK64):
             _stack_pointers(code, value)
     code.put(_STOP)
-    await tb.run(Program(code.image()).segments(), max_rows=len(code.words))
+    rows = await tb.run(Program(code.image()).segments(), max_rows=len(code.words))
+    tb.expect(rows.row(-1), kind=Retire.INSTRUCTION, pc=code.at - WORD_BYTES)
+
+
+@case("cycle counter", random=True, bulk=True, design=CORE)
+async def the_cycle_counter_counts(tb: CoreTestbench) -> None:
+    """It goes on from what is written, by the cycles that pass: the reference is told its value."""
+    for value in _values(tb.rng):
+        code = Code(RESET_VECTOR)
+        code.put(*mov(1, value), msr("PMCCNTR_EL0", 1), *(mrs(2, "PMCCNTR_EL0") for _ in range(3)))
+        code.put(_STOP)
+        rows = await tb.run(Program(code.image()).segments(), max_rows=len(code.words))
+        written = rows.row(-5)
+        for at in (-4, -3, -2):
+            row = rows.row(at)
+            tb.expect(row, cycle_count=value + row.cycle - written.cycle - 1 & MASK64)
 
 
 def _stack_pointers(code: Code, value: int) -> None:
