@@ -10,20 +10,22 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from model.files import writing
 from tb import runner
-from tb.mutation import core, equivalence, unit
+from tb.mutation import bench, core, equivalence, unit
 from tb.mutation.mutants import CORE_TARGET, TARGETS, UNIT_TARGET, Mutant, draw
 from tb.plan import UsageError
 from tb.sims import SimulatorError, cxx
+
+P = TypeVar("P")
 
 ENOUGH, TOO_FEW, COULD_NOT_RUN = 0, 1, 2
 
@@ -74,9 +76,10 @@ class Found:
         return not self.interrupted and not self.of(OPEN) and self.score >= THRESHOLD
 
 
-# The stages, each work for one process: some mutants of one build, to the test that kills each
+# The stages: what one process does about some mutants of one build
 
 Piece = tuple[str, Path, tuple[Mutant, ...]]
+Test = tuple[Piece, str]  #: the same with a test of the core
 Answers = dict[Mutant, str | None]
 
 
@@ -92,18 +95,24 @@ def _first(piece: Piece) -> Answers:
     return dict(core.first(place, mutants))
 
 
-def _ask(piece: Piece) -> Answers:
+def _ask(piece: Piece) -> dict[Mutant, bool]:
     _, _, mutants = piece
-    proved = equivalence.proved(mutants)
-    return {m: EQUIVALENT if yes else None for m, yes in zip(mutants, proved, strict=True)}
+    return dict(zip(mutants, equivalence.proved(mutants), strict=True))
 
 
-def _last(piece: Piece) -> Answers:
-    target, place, mutants = piece
+def _last(test: Test) -> Answers:
+    (target, place, mutants), name = test
     if target == CORE_TARGET.name:
-        return {mutant: core.others(place, mutant) for mutant in mutants}
+        return core.later(place, mutants, name)
     answers = unit.in_lanes(place, mutants, unit.LATER)
     return {mutant: by or unit.alone(place, mutant) for mutant, by in answers.items()}
+
+
+def _tests(fates: Iterable[Fate]) -> Iterator[Test]:
+    """The last stage: of the core a test at a time, as it is first run on the core itself."""
+    for piece in _pieces(fates, _last_size):
+        names = core.others() if piece[0] == CORE_TARGET.name else ["all"]
+        yield from ((piece, name) for name in names)
 
 
 def _pieces(fates: Iterable[Fate], sizes: Callable[[str], int]) -> Iterator[Piece]:
@@ -129,7 +138,7 @@ def _asked(target: str) -> int:
 
 
 def _last_size(target: str) -> int:
-    return CHUNKS[target] if target == UNIT_TARGET.name else 1
+    return CHUNKS[target] if target == UNIT_TARGET.name else TOGETHER
 
 
 # The run
@@ -142,16 +151,23 @@ def run(found: Found, targets: Sequence[str], workers: int, bar: "_Bar") -> None
     for piece, place in _work(_build, _pieces(found.fates, _together), workers, bar, "building"):
         for mutant in piece[2]:
             of[mutant].build = place
-    stages = (
-        (_first, _chunk, "the first tests"),
-        (_ask, _asked, "equivalent?"),
-        (_last, _last_size, "all other tests"),
-    )
-    for stage, size, name in stages:
-        left = found.of(OPEN)
-        for _, answers in _work(stage, _pieces(left, size), workers, bar, name):
-            for mutant, by in answers.items():
-                _decide(of[mutant], by, is_last=stage is _last)
+    first = _pieces(found.of(OPEN), _chunk)
+    for _, answers in _work(_first, first, workers, bar, "first tests"):
+        _kill(of, answers)
+    asked = _pieces(found.of(OPEN), _asked)
+    for _, answers in _work(_ask, asked, workers, bar, "the solver"):
+        for mutant in (mutant for mutant, same in answers.items() if same):
+            of[mutant].status = EQUIVALENT
+    for _, answers in _work(_last, _tests(found.of(OPEN)), workers, bar, "other tests"):
+        _kill(of, answers)
+    for fate in found.of(OPEN):
+        fate.status = SURVIVES
+
+
+def _kill(of: Mapping[Mutant, Fate], answers: Answers) -> None:
+    for mutant, by in answers.items():
+        if by and of[mutant].status == OPEN:
+            of[mutant].status, of[mutant].by = KILLED, by
 
 
 def _draw(found: Found, targets: Sequence[str]) -> Iterator[Mutant]:
@@ -161,24 +177,14 @@ def _draw(found: Found, targets: Sequence[str]) -> Iterator[Mutant]:
 
 
 def _work(
-    do: Callable[[Piece], Any], pieces: Iterable[Piece], workers: int, bar: "_Bar", name: str
-) -> Iterator[tuple[Piece, Any]]:
+    do: Callable[[P], Any], pieces: Iterable[P], workers: int, bar: "_Bar", name: str
+) -> Iterator[tuple[P, Any]]:
     every = list(pieces)
-    bar.begin(name, sum(len(piece[2]) for piece in every))
-    if not every:
-        return
-    for piece, result in runner.over_processes(do, every, min(workers, len(every))):
-        bar.advance(len(piece[2]))
-        yield piece, result
-
-
-def _decide(fate: Fate, by: str | None, is_last: bool) -> None:
-    if by == EQUIVALENT:
-        fate.status = EQUIVALENT
-    elif by:
-        fate.status, fate.by = KILLED, by
-    elif is_last:
-        fate.status = SURVIVES
+    bar.begin(name, len(every))
+    if every:
+        for each in runner.over_processes(do, every, min(workers, len(every))):
+            bar.advance()
+            yield each
 
 
 class _Bar:
@@ -204,13 +210,13 @@ class _Bar:
         self._bar.stop()
 
     def begin(self, name: str, total: int) -> None:
-        """A stage with so many mutants begins."""
+        """A stage with so many pieces of work begins."""
         self._bar.reset(self._task, description=name, total=total)
         self._bar.refresh()
 
-    def advance(self, count: int) -> None:
-        """So many more are through it."""
-        self._bar.advance(self._task, count)
+    def advance(self) -> None:
+        """One more is done."""
+        self._bar.advance(self._task)
         self._bar.refresh()
 
 
@@ -360,7 +366,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     try:
         return _run(options, _Console(highlight=False, soft_wrap=True))
-    except (UsageError, SimulatorError, unit.BrokenDesign, runner.WorkerDied) as error:
+    except (UsageError, SimulatorError, bench.BrokenDesign, runner.WorkerDied) as error:
         return _stop(str(error))
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

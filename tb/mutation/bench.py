@@ -12,6 +12,10 @@ from tb.testbench import Testbench
 SEED = 1  #: that the regression runs with, if no other is given
 
 
+class BrokenDesign(Exception):
+    """The design itself, without a mutation, fails a test: then there is nothing to measure."""
+
+
 def finished(coroutine: Any) -> Any:
     """What a coroutine returns that never waits for anything."""
     try:

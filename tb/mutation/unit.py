@@ -27,6 +27,7 @@ from model.planes import WORD
 from tb import cases, scoreboard
 from tb.harness import STIMULUS, UNIT, row_planes, width
 from tb.mutation import bench
+from tb.mutation.bench import BrokenDesign
 from tb.mutation.mutants import SELECT, UNIT_TARGET, Mutant, mutated
 from tb.scoreboard import Move
 from tb.sims import SimulatorError, cxx
@@ -46,10 +47,6 @@ FIRST = (
 LATER = ("exhaustive.syndrome", "exhaustive.debug_routing", "exhaustive.return_ss")
 
 _STIMULUS_BYTES = (width(STIMULUS) + 32 + 7) // 8  #: with the reset and a number
-
-
-class BrokenDesign(Exception):
-    """The design itself, without a mutation, fails a test: then there is nothing to measure."""
 
 
 def build(mutants: Sequence[Mutant]) -> Path:
