@@ -1,8 +1,9 @@
 """A short program for each bin of the core's coverage that random programs may miss.
 
 Each sets registers at EL3, returns to an EL, and there meets one thing: an instruction, an
-interrupt, a step. Vectors hold a branch to itself. Some longer ones
-access every system register. Which bin each hits is not written down: together they hit all.
+interrupt, a step. Vectors hold a branch to itself. Some longer ones access every system register.
+Which bin each hits is not written down: together they hit all. Others are for what no bin tells
+apart: corner operands, words that are reserved.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,6 +1,7 @@
 """The core's tests find a fault in it: each of `faults.json`, planted in a copy.
 
-The copy's core is compiled without optimisation: that is built in a third of the time.
+Most of the time goes into the copy's core, so it is compiled as fast as may be. What else a failure
+brings about is left out: a program is not shrunk, no waveform is made.
 """
 
 import json
@@ -15,12 +16,27 @@ from tb.tests.hw.test_faults import copy_tree, plant
 
 FAULTS = json.loads(Path(__file__).with_name("faults.json").read_text())
 
+#: Some random programs find most faults, and sooner than the others do: they come first.
 RUN = """
-import sys
+from tb.cases.core import random_programs
+from tb.harness import CORE
 from tb.sims import cxx
+from tb.work import COMPILED, Job, Unit, run_unit
+
+# Not even what CXXRTL marks as always inline is: that compiles in two thirds of the time.
 cxx.FAST = "-O0"
-from tb.run import main
-sys.exit(main(["core.every_legal_bin", "core.random_programs", "-x", "-q", "-j", "1"]))
+cxx.FLAGS += ("-D__always_inline__=__unused__", "-fno-asynchronous-unwind-tables")
+random_programs.SHRINK_RUNS = 1
+
+def run(case):
+    (result,) = run_unit(Unit(COMPILED, (Job(case, seed=1),), design=CORE.name))
+    print(case, result.status, *result.failure.splitlines()[-20:], sep="\\n")
+    return result.status != "passed"
+
+programs, random_programs.PROGRAMS = random_programs.PROGRAMS, 2
+if not run("core.random_programs") and not run("core.every_legal_bin"):
+    random_programs.PROGRAMS = programs
+    run("core.random_programs")
 """
 
 
@@ -32,6 +48,5 @@ def test_the_tests_of_the_core_find(fault, tmp_path):
     plant(tmp_path, fault)
     command = [sys.executable, "-c", RUN]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1200)
-    assert run.returncode == 1, run.stdout + run.stderr
-    assert run.stdout.splitlines()[-1].startswith("FAIL")
-    assert "reproduce: python -m tb.run core." in run.stdout
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "\nfailed\n" in run.stdout, run.stdout
