@@ -114,9 +114,7 @@ _BEND = 26  #: how far an arrow is from the straight line
 def states(counts: Counts) -> tuple[list[Node], list[Arrow]]:
     """The state machine, from the group "transition"."""
     hits, legal = _group(coverage.GROUPS, "transition", counts, coverage.legal())
-    nodes = [
-        Node(state.text, *_PLACES[state], int(hits[state].sum())) for state in StepState
-    ]
+    nodes = [Node(state.text, *_PLACES[state], int(hits[state].sum())) for state in StepState]
     arrows = []
     for source in StepState:
         for target in StepState:
