@@ -87,7 +87,7 @@ class Wave {
 
   get first() { return this.begin[0]; }
   get last() { return this.end[this.rows - 1]; }
-  get left() { return this.picture.clientWidth < 500 ? 84 : 104; } // for the names
+  get left() { return this.picture.clientWidth < 500 ? 96 : 104; } // for the names
   get width() { return Math.max(60, this.picture.clientWidth - this.left); }
 
   x(cycle) { return this.left + ((cycle - this.from) / this.span) * this.width; }

@@ -73,7 +73,7 @@ def read(vcd: Path, design: str, mismatch: int | None) -> Wave | None:
     moment = next((n for n, (_, last, _) in enumerate(rows) if last >= at), len(rows) - 1)
     lanes = _CORE_LANES if spans else _UNIT_LANES
     whole = scan.seen == len(rows) and len(scan.after) < AFTER
-    cut = f"at most {BEFORE} rows up to cycle {at + left_out} and {AFTER} after it are drawn"
+    cut = f"Cut: at most {BEFORE} rows up to cycle {at + left_out} and {AFTER} after it are drawn"
     return Wave(
         [last + left_out for _, last, _ in rows],
         rows[0][0] + left_out,
