@@ -9,7 +9,7 @@ from model.arch import Event
 from tb import cases, work
 from tb.harness import ROW
 from tb.run import main
-from tb.testbench import Failure
+from tb.testbench import Failure, Table
 
 HOSTILE = "<script>alert(1)</script> & \"quotes\" 'and' </pre><img src=x onerror=alert(2)>"
 
@@ -24,14 +24,14 @@ async def steps(bench):
 
 async def hostile(bench):
     await steps(bench)
-    bench.table(HOSTILE, ["sequence", "debug", "cycles"], [["v1", "on", HOSTILE]])
+    bench.tables.append(Table(HOSTILE, ["sequence", "debug", "cycles"], [["v1", "on", HOSTILE]]))
     raise Failure(HOSTILE)
 
 
 async def tells(bench):
     await steps(bench)
     rows = [["v1", "off", "6"], ["v1", "on", "25"], ["bic", "off", "7"], ["bic", "on", "26"]]
-    bench.table("what it costs", ["sequence", "guest debug", "entry"], rows)
+    bench.tables.append(Table("what it costs", ["sequence", "guest debug", "entry"], rows))
 
 
 def _faulty(monkeypatch):

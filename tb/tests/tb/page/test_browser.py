@@ -8,8 +8,10 @@ import pytest
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="not run: selenium is not installed")
 from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.actions.wheel_input import ScrollOrigin  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -60,7 +62,7 @@ def size(browser, width):
 
 def cursor(browser):
     """The values at the cursor of the first waveform."""
-    pairs = browser.find_elements(By.CSS_SELECTOR, ".wave:first-of-type .cursor div")
+    pairs = browser.find_element(By.CLASS_NAME, "cursor").find_elements(By.TAG_NAME, "div")
     shown = [pair.find_elements(By.CSS_SELECTOR, "dt, dd") for pair in pairs]
     return {name.text: value.text for name, value in shown}
 
@@ -104,7 +106,7 @@ def test_keys_move_the_cursor_and_zoom(opened, failing):
     keys(Keys.ARROW_RIGHT)
     assert cursor(browser)["state"] == "active-not-pending"
     keys(Keys.END)
-    assert cursor(browser)["cycle"] == "31"
+    assert cursor(browser)["cycle"] == "30"  # the last is idle where a test ends well
     keys("0")
     whole = ticks(browser)
     assert (whole[0], whole[-1] >= 28) == (0, True)
@@ -135,8 +137,6 @@ def test_buttons_and_the_wheel_zoom(opened, failing):
     press["reset"]()
     picture(browser).click()
     actions = webdriver.ActionChains(browser)
-    from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
-
     actions.scroll_from_origin(ScrollOrigin.from_element(picture(browser)), 0, -600).perform()
     assert ticks(browser)[-1] - ticks(browser)[0] < whole[-1] - whole[0]
 
@@ -165,7 +165,7 @@ def test_the_filter_and_the_links(opened, passing):
     box.send_keys("no such test")
     assert not any(row.is_displayed() for row in rows)
     browser.execute_script("location.hash = '#test-0'")
-    webdriver.support.wait.WebDriverWait(browser, 5).until(lambda _: rows[0].is_displayed())
+    WebDriverWait(browser, 5).until(lambda _: rows[0].is_displayed())
     browser.find_element(By.ID, "failed-only").click()
     assert browser.find_element(By.ID, "shown").text == "0 shown"
     browser.find_element(By.ID, "failed-only").click()
@@ -183,7 +183,7 @@ def test_a_command_can_be_copied(opened, failing):
     browser = opened(failing)
     button = browser.find_element(By.CSS_SELECTOR, "article button.copy")
     button.click()
-    webdriver.support.wait.WebDriverWait(browser, 5).until(lambda _: button.text != "copy")
+    WebDriverWait(browser, 5).until(lambda _: button.text != "copy")
     assert button.text in ("copied", "selected")
 
 
@@ -224,4 +224,4 @@ def test_axe_finds_nothing(opened, request, which, scheme):
     script = "axe.run().then(arguments[0], (error) => arguments[0]({violations: [String(error)]}))"
     found = browser.execute_async_script(script)
     media(browser, "")
-    assert found["violations"] == []
+    assert [(each["id"], each["nodes"]) for each in found["violations"]] == []
