@@ -105,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     p.add_argument("--json", type=Path, metavar="FILE", help="write JSON")
     p.add_argument(
-        "--report", action="store_true", help=f"write a page: {page.PATH}; always at a failure"
+        "--report", action="store_true", help=f"write {page.PATH}, as any failure does"
     )
     p.add_argument("--vectors", type=Path, metavar="IN", help="run a vector file")
     p.add_argument("-o", type=Path, dest="output", metavar="OUT", help="its answers")
@@ -159,7 +159,8 @@ def _end(found: Report, options: argparse.Namespace, console: Console) -> int:
         report.write_junit(options.junit, found)
     if not options.quiet:
         report.print_tables(console, found)
-    written = page.write(found) if options.report or found.bad else None
+    wrong = found.bad or found.illegal
+    written = page.write(found) if options.report or wrong else None
     report.print_summary(console, found, options.verbose, written)
     if found.interrupted:
         return COULD_NOT_RUN
