@@ -3,12 +3,14 @@
 `page.html` is its template; the style and the script beside it go into the file.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -54,7 +56,7 @@ class Table:
 
 def write(report: Report, path: Path = PATH) -> Path:
     """Write the page; returns its path. Raises OSError."""
-    text = html(report, path)
+    text = html(report, path).encode("utf-8", "replace").decode()  # names of files may be no text
     path.parent.mkdir(parents=True, exist_ok=True)
     reports.write(path, text)
     return path
@@ -150,17 +152,16 @@ def _drawn(vcd: Path, result: Result) -> tuple[dict[str, Any] | None, str]:
         return None, f"more than {MOST_BYTES // 1_000_000} MB"
     failed = result.status != PASSED
     design = CASES[result.name].design.name
-    found = wave.read(vcd, design, result.mismatch if failed else None)
+    try:
+        found = wave.read(vcd, design, result.mismatch if failed else None)
+    except (OSError, ValueError, LookupError):  # what it says is on the page, without a picture
+        return None, "its file cannot be read"
     return (None, "nothing happened") if found is None else (asdict(found), "")
 
 
 def _relative(file: Path, page: Path) -> str:
     """A link from the page to a file."""
-    return Path(_up(page), file).as_posix() if not file.is_absolute() else file.as_uri()
-
-
-def _up(page: Path) -> str:
-    return "../" * len(page.parent.parts)
+    return quote(Path(os.path.relpath(file, page.parent)).as_posix())
 
 
 def differences(failure: str) -> list[list[str]]:

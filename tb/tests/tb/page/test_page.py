@@ -1,6 +1,7 @@
 """The page of a run: what is in it, and that it needs nothing else and is whole or not there."""
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 
 from model.arch import EL, Event, StepState
-from tb import coverage, totals
+from tb import coverage, totals, work
 from tb.core import coverage as core_coverage
 from tb.core.groups import GROUPS as CORE_GROUPS
 from tb.core.program import NOP, UNDEFINED, word
 from tb.harness import UNIT
 from tb.page import covered, page, wave
+from tb.plan import Plan
+from tb.report import Report
 from tb.run import main
 
 from .conftest import HOSTILE
@@ -212,6 +215,27 @@ def test_a_long_waveform_is_cut_and_says_so(made, monkeypatch):
     assert picture["cut"].startswith("Cut: at most 10 rows ")
     assert picture["what"] == "the first exception"
     assert lanes(picture)["outcome"][picture["moment"]] == "step exception"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"junk", b"\xff\n#1\n1!\n", b"$enddefinitions $end\n#x\n"]
+)
+def test_a_waveform_that_cannot_be_read_is_not_drawn(here, content, capsys):
+    assert main(["toy.hostile", "-j", "1", "--sim", "pysim", "-q"]) == 1
+    vcd = Path("sim_build/waves/toy.hostile.pysim.1.vcd")
+    result = work.Result(
+        *("toy.hostile", "pysim", 1, work.FAILED, 31, 0.1, totals.none(), "no"),
+        waves=vcd.with_suffix(".gtkw"),
+    )
+    vcd.write_bytes(content)
+    text = page.html(Report(Plan(("pysim",), ("toy.hostile",)), [result]))
+    assert re.search("Not drawn: (nothing happened|its file cannot be read)", text)
+    assert 'href="../waves/toy.hostile.pysim.1.vcd"' in text
+
+
+def test_a_file_name_that_is_no_text_does_no_harm(here):
+    plan = Plan(("pysim",), (), hyp=os.fsdecode(b"\xff.S"))
+    assert "--hyp ?.S" in page.write(Report(plan)).read_text()
 
 
 def test_without_capstone_an_instruction_is_the_references_row(monkeypatch):
