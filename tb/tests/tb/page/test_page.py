@@ -207,6 +207,22 @@ def test_the_core_is_drawn_with_its_instructions(pages, passing):
     assert all(before < after for before, after in pairwise(picture["cycles"]))
 
 
+@pytest.mark.parametrize("simulator", work.SIMULATORS)
+def test_every_simulators_waveform_is_read_alike(simulator, tmp_path):
+    if missing := work.adapter(simulator).missing():
+        pytest.skip(f"not run: {missing}")
+    work.load_cases(None)
+    job = work.Job("directed.eret_keeps_the_ss_it_has_just_loaded", seed=1)
+    (result,) = work.run_unit(work.Unit(simulator, (job,), waves=tmp_path))
+    found = wave.read(result.waves.with_suffix(".vcd"), UNIT.name, 1)
+    assert (found.cycles, found.first, found.moment, found.cut) == ([0, 1, 2, 3, 4], 0, 1, "")
+    shown = dict(found.lanes)
+    assert shown["event"] == ["load", "eret", "execute", "execute", ""]
+    assert shown["EL"] == ["EL3", "EL2", "EL1", "EL1", "EL2"]
+    assert shown["state"][1:4] == ["inactive", "active-not-pending", "active-pending"]
+    assert shown["ESR"] == ["", "", "", "0xcb000022", ""]
+
+
 def test_a_long_waveform_is_cut_and_says_so(made, monkeypatch):
     monkeypatch.setattr(wave, "BEFORE", 10)
     monkeypatch.setattr(wave, "AFTER", 5)
