@@ -104,9 +104,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     p.add_argument("--json", type=Path, metavar="FILE", help="write JSON")
-    p.add_argument(
-        "--report", action="store_true", help=f"write {page.PATH}, as any failure does"
-    )
+    p.add_argument("--report", action="store_true", help=f"write {page.PATH}, as any failure does")
     p.add_argument("--vectors", type=Path, metavar="IN", help="run a vector file")
     p.add_argument("-o", type=Path, dest="output", metavar="OUT", help="its answers")
     p.add_argument("--hyp", metavar="FILE", help="test a guest-entry sequence: .S, words, ELF")
