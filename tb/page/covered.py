@@ -122,7 +122,7 @@ def states(counts: Counts) -> tuple[list[Node], list[Arrow]]:
                 continue
             taken = hits[source, ..., target]
             count = int(taken.sum())
-            width = 1.2 + (math.log10(count) * 0.6 if count else 0)
+            width = 1.2 + (math.log10(count) * 0.25 if count else 0)
             path, x, y = _path(source, target)
             arrow = Arrow(
                 source.text, target.text, count, _events(taken), path, x, y, round(width, 2)
