@@ -93,21 +93,34 @@ def print_failure(console: Console, result: Result, plan: Plan) -> None:
         console.print("  " + line, style=style, markup=False)
 
 
-def print_tables(console: Console, report: Report) -> None:
-    """What tests found out; rows of one table may come from several tests."""
-    merged: dict[tuple[str, int, str], list[list[str]]] = {}
+def tables(report: Report) -> dict[tuple[str, str, int], list[list[str]]]:
+    """What tests found out, by title, simulator and seed: a header, then rows.
+
+    Rows of one table may come from several tests.
+    """
+    merged: dict[tuple[str, str, int], list[list[str]]] = {}
     for result in report.results:
         for table in result.tables:
-            key = (result.simulator, result.seed, table.title)
+            key = (table.title, result.simulator, result.seed)
             merged.setdefault(key, [table.header]).extend(table.rows)
-    for (simulator, seed, title), rows in merged.items():
+    return merged
+
+
+def print_tables(console: Console, report: Report) -> None:
+    """What tests found out."""
+    for (title, simulator, seed), rows in tables(report).items():
         console.print(f"\n{escape(title)} [dim]\\[{simulator}, seed {seed}][/]")
         for line in lines_of_table(rows):
             console.print(line.rstrip(), markup=False)
 
 
-def print_summary(console: Console, report: Report, verbose: bool) -> None:
-    """What was not run, the coverage of the core by group, all holes, and, last, the verdict."""
+def print_summary(
+    console: Console, report: Report, verbose: bool, page: Path | None = None
+) -> None:
+    """What was not run, the coverage of the core by group, all holes, and, last, the verdict.
+
+    `page` is the page of the run, if there is one.
+    """
     everything = report.plan.whole and report.plan.shards == 1
     for name, reason in report.not_run:
         console.print(f"not run: {name}: {reason}", markup=False)
@@ -125,6 +138,8 @@ def print_summary(console: Console, report: Report, verbose: bool) -> None:
             console.print(f"  ... and {len(holes) - len(shown)} more (-v lists all)")
     for bin_name in report.illegal:
         console.print(f"[bold red]illegal[/]: the model never does this: {bin_name}")
+    if page is not None:
+        console.print(f"page: {page}", markup=False)
     console.print(verdict(report))
 
 
@@ -152,7 +167,8 @@ def verdict(report: Report) -> str:
 # Files
 
 
-def _verdict_word(report: Report) -> str:
+def verdict_word(report: Report) -> str:
+    """The verdict, for programs."""
     if report.interrupted:
         return "interrupted"
     return "pass" if report.passed else "fail"
@@ -163,7 +179,7 @@ def write_json(path: Path, report: Report) -> None:
     holes = totals.holes(report.counts)
     legal = totals.legal(report.counts)
     content: dict[str, Any] = {
-        "verdict": _verdict_word(report),
+        "verdict": verdict_word(report),
         "run": report.plan.record(),
         "seconds": round(report.seconds, 3),
         "tests": [
@@ -189,7 +205,7 @@ def write_json(path: Path, report: Report) -> None:
             "counts": {str(at): int(report.counts[at]) for at in np.flatnonzero(report.counts)},
         },
     }
-    _write(path, json.dumps(content, indent=2) + "\n")
+    write(path, json.dumps(content, indent=2) + "\n")
 
 
 def write_junit(path: Path, report: Report) -> None:
@@ -208,10 +224,11 @@ def write_junit(path: Path, report: Report) -> None:
             case.result = [Skipped(reason)]
             suite.add_testcase(case)
         xml.add_testsuite(suite)
-    _write(path, xml.tostring().decode())
+    write(path, xml.tostring().decode())
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
+    """A whole file, or none. Raises OSError, with the file's name."""
     try:
         with writing(path) as file:
             file.write(text)

@@ -27,6 +27,7 @@ from tb.cases.core import elf
 from tb.cluster import ClusterError
 from tb.journal import JournalError
 from tb.merge import MergeError
+from tb.page import page
 from tb.plan import UsageError, select
 from tb.report import Report
 from tb.sims import SimulatorError
@@ -103,6 +104,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     p.add_argument("--json", type=Path, metavar="FILE", help="write JSON")
+    p.add_argument("--report", action="store_true", help=f"write {page.PATH}, as any failure does")
     p.add_argument("--vectors", type=Path, metavar="IN", help="run a vector file")
     p.add_argument("-o", type=Path, dest="output", metavar="OUT", help="its answers")
     p.add_argument("--hyp", metavar="FILE", help="test a guest-entry sequence: .S, words, ELF")
@@ -139,8 +141,8 @@ def run_tests(options: argparse.Namespace, console: Console) -> int:
 
 def merge_shards(options: argparse.Namespace, console: Console) -> int:
     """The report of the whole run from those of its shards; returns its exit code."""
-    why = "--merge reads files: give only --json, --junit, -v and -q with it"
-    _only(options, why, "merge", "json", "junit", "verbose", "quiet", "j")
+    why = "--merge reads files: give only --json, --junit, --report, -v and -q with it"
+    _only(options, why, "merge", "json", "junit", "report", "verbose", "quiet", "j")
     _check_writable(options)
     found = merge.merge(options.merge)
     for result in found.bad:
@@ -155,7 +157,9 @@ def _end(found: Report, options: argparse.Namespace, console: Console) -> int:
         report.write_junit(options.junit, found)
     if not options.quiet:
         report.print_tables(console, found)
-    report.print_summary(console, found, options.verbose)
+    wrong = found.bad or found.illegal
+    written = page.write(found) if options.report or wrong else None
+    report.print_summary(console, found, options.verbose, written)
     if found.interrupted:
         return COULD_NOT_RUN
     return PASS if found.passed else MISMATCH

@@ -24,18 +24,19 @@ def none() -> Counts:
 def of(design: str, counts: Counts) -> Counts:
     """The counts of one design's bins, among the others', which nothing hit."""
     total = none()
-    _part(total, design)[:] = counts
+    part(total, design)[:] = counts
     return total
 
 
-def _part(total: Counts, design: str) -> Counts:
+def part(total: Counts, design: str) -> Counts:
+    """The counts of one design's bins."""
     parts = np.split(total, np.cumsum(list(_SIZES.values())))
     return dict(zip(_SIZES, parts, strict=False))[design]
 
 
 def _designs(counts: Counts) -> Iterator[tuple[str, Counts]]:
     """Those that anything was covered of, with their counts; or the step unit."""
-    parts = [(design, _part(counts, design)) for design in _SIZES]
+    parts = [(design, part(counts, design)) for design in _SIZES]
     hit = [(design, part) for design, part in parts if part.any()]
     yield from hit or parts[:1]
 
@@ -65,8 +66,8 @@ def illegal_hits(counts: Counts) -> list[str]:
 
 def of_core_by_group(counts: Counts) -> list[tuple[str, int, int]]:
     """(group, legal bins that were hit, legal bins) of the core, if anything was covered of it."""
-    part = _part(counts, CORE.name)
-    return list(core_coverage.by_group(part)) if part.any() else []
+    of_core = part(counts, CORE.name)
+    return list(core_coverage.by_group(of_core)) if of_core.any() else []
 
 
 def _name(design: str, index: int) -> str:

@@ -167,8 +167,8 @@ def write_save_file(
     step exception; without that, in the first. Raises OSError.
     """
     with vcd.open("rb") as dump:
-        variables = _declarations(dump)
-        timeline = _timeline(dump, variables, shown)
+        variables = declarations(dump)
+        timeline = timeline_of(dump, variables, shown)
     save_file = vcd.with_suffix(".gtkw")
     with writing(save_file) as file:
         save = GTKWSave(file)
@@ -212,7 +212,7 @@ def _write_signal(
 ) -> None:
     """A line of the wave window, if the VCD has the signal."""
     port, _, field = signal.partition(".")
-    variable = _variable(variables, port, shown)
+    variable = variable_of(variables, port, shown)
     if variable is None:
         return
     label, name = _label(signal), variable.path
@@ -248,7 +248,7 @@ _SCOPE = re.compile(r"\$scope \w+ (\S+) \$end")
 _VAR = re.compile(r"\$var (\w+) +(\d+) (\S+) (\S+?) ?(\[\d+:\d+\])? \$end")
 
 
-def _declarations(dump: IO[bytes]) -> dict[str, Variable]:
+def declarations(dump: IO[bytes]) -> dict[str, Variable]:
     """Reads the header: name to variable. The first scope that declares a name is the outermost."""
     variables: dict[str, Variable] = {}
     scopes: list[str] = []
@@ -275,13 +275,13 @@ def _range(kind: str, width: int, declared: str | None) -> str:
     return f"[{width - 1}:0]" if width > 1 else "[0]"
 
 
-def _variable(variables: Mapping[str, Variable], port: str, shown: Shown) -> Variable | None:
+def variable_of(variables: Mapping[str, Variable], port: str, shown: Shown) -> Variable | None:
     """A port's variable: the one with its value as text, if there is one."""
     names = [name + suffix for suffix in (TEXT, "") for name in shown.names(port)]
     return next((variables[name] for name in names if name in variables), None)
 
 
-def _timeline(dump: IO[bytes], variables: Mapping[str, Variable], shown: Shown) -> Timeline:
+def timeline_of(dump: IO[bytes], variables: Mapping[str, Variable], shown: Shown) -> Timeline:
     """Reads the values.
 
     An adapter drives and samples after a rising edge, and the values stay until the next: at the
@@ -291,7 +291,7 @@ def _timeline(dump: IO[bytes], variables: Mapping[str, Variable], shown: Shown) 
     watched = {
         variable.code: port
         for port in ("clk", "reset", *shown.marked)
-        if (variable := _variable(variables, port, shown))
+        if (variable := variable_of(variables, port, shown))
     }
     high = dict.fromkeys(watched.values(), False)
     cycles: list[int] = []

@@ -195,7 +195,8 @@ def test_an_illegal_bin_fails_the_run(run, monkeypatch):
     monkeypatch.setattr("tb.totals.illegal_hits", lambda counts: ["transition: never"])
     code, out, _ = run("toy.steps")
     assert code == 1
-    assert out[-2] == "illegal: the model never does this: transition: never"
+    assert out[-3] == "illegal: the model never does this: transition: never"
+    assert out[-2] == "page: sim_build/report/index.html"
     assert out[-1].startswith("FAIL: 1 tests passed, but illegal bins were hit, ")
 
 
@@ -380,7 +381,7 @@ def test_colour_is_for_terminals(monkeypatch, capfd):
 # What cannot be run
 
 VECTORS_ALONE = "--vectors runs a file: give only -o, --sim, -j and -q with it"
-MERGE_ALONE = "--merge reads files: give only --json, --junit, -v and -q with it"
+MERGE_ALONE = "--merge reads files: give only --json, --junit, --report, -v and -q with it"
 NO_SHARDS = ("0/3", "4/3", "1/0", "1", "1/", "/2", "a/b", "1/2/3", "1.5/2", "²/3")
 
 ASSEMBLER = shutil.which("aarch64-linux-gnu-gcc") or importlib.util.find_spec("ziglang")

@@ -1,0 +1,378 @@
+"""The page of a run: what is in it, and that it needs nothing else and is whole or not there."""
+
+import json
+import os
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.arch import EL, Event, StepState
+from tb import coverage, totals, work
+from tb.core import coverage as core_coverage
+from tb.core.groups import GROUPS as CORE_GROUPS
+from tb.core.program import NOP, UNDEFINED, word
+from tb.harness import UNIT
+from tb.page import covered, page, wave
+from tb.plan import Plan
+from tb.report import Report
+from tb.run import main
+
+from .conftest import HOSTILE
+
+VOID = {"meta", "link", "input", "br", "img", "path", "rect"}
+
+
+class Parsed(HTMLParser):
+    """Elements with their attributes, and the text of each; every element is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.text, self.open = [], {}, []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append((tag, dict(attrs).get("id")))
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        for place in self.open:
+            self.text[place] = self.text.get(place, "") + data
+
+    def of(self, tag, at=None):
+        return self.text[tag, at]
+
+    def links(self):
+        return [
+            (tag, value)
+            for tag, attributes in self.elements
+            for name, value in attributes.items()
+            if name in ("src", "href", "action", "xlink:href")
+        ]
+
+
+@pytest.fixture(scope="module")
+def pages(passing, failing):
+    return {each: Parsed(each.path.read_text()) for each in (passing, failing)}
+
+
+def drawn(parsed):
+    return json.loads(parsed.of("script", "data"))
+
+
+def lanes(picture):
+    return dict(map(tuple, picture["lanes"]))
+
+
+# What is in it
+
+
+def test_the_verdict_is_the_runs(pages, passing, failing):
+    assert (passing.code, failing.code) == (0, 1)
+    assert pages[passing].of("p", "verdict").startswith("PASS: 3 tests, ")
+    assert pages[failing].of("p", "verdict").startswith("FAIL: 2 of 2 tests, ")
+    assert pages[failing].of("title").startswith("FAIL")
+
+
+def test_the_page_needs_nothing_else(pages):
+    for parsed in pages.values():
+        for tag, link in parsed.links():
+            assert not re.match(r"(?i)\s*(https?:)?//", link), (tag, link)
+            assert tag == "a" or link == "data:,"
+        assert "url(" not in parsed.of("style")
+        assert not re.search(r"@import|fetch\(|XMLHttp|import\(", parsed.of("style"))
+
+
+def test_every_link_leads_somewhere(pages):
+    for made, parsed in pages.items():
+        names = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]
+        assert len(names) == len(set(names))
+        for tag, link in parsed.links():
+            if tag == "a" and link.startswith("#"):
+                assert link[1:] in names
+            elif tag == "a":
+                assert (made.path.parent / link).is_file()
+
+
+def test_hostile_text_is_text(pages, failing):
+    parsed = pages[failing]
+    assert HOSTILE in parsed.of("table", "test-table")
+    assert not [tag for tag, _ in parsed.elements if tag == "img"]
+    scripts = [attributes for tag, attributes in parsed.elements if tag == "script"]
+    assert len(scripts) == 2
+    assert not any(name.startswith("on") for _, each in parsed.elements for name in each)
+
+
+def test_each_test_is_listed_those_that_failed_with_what_they_say(pages, passing, failing):
+    table = pages[failing].of("table", "test-table")
+    assert "ss_after" in table and "python -m tb.run toy.steps --sim pysim --seed 1 -w" in table
+    rows = [each for tag, each in pages[passing].elements if each.get("data-status") == "passed"]
+    assert len(rows) == 3
+
+
+def test_labels_for_screen_readers(pages):
+    for parsed in pages.values():
+        tags = [tag for tag, _ in parsed.elements]
+        assert tags.count("main") == tags.count("header") == tags.count("nav") == 1
+        assert tags.count("caption") == tags.count("table") > 1
+        for tag, attributes in parsed.elements:
+            if tag == "section":
+                assert attributes["aria-labelledby"]
+            if attributes.get("role") == "application":
+                assert attributes["tabindex"] == "0" and attributes["aria-label"]
+
+
+def test_sequences_stand_side_by_side(pages, passing):
+    (table,) = [
+        table
+        for table in _tables(passing)
+        if table[0][:4] == ["guest debug", "cycles", "v1", "bic"]
+    ]
+    assert table[1:] == [["off", "entry", "6", "7"], ["on", "entry", "25", "26"]]
+
+
+def _tables(made):
+    """The cells of each table."""
+    for table in re.findall(r"(?s)<table.*?</table>", made.path.read_text()):
+        rows = re.findall(r"(?s)<tr.*?</tr>", table)
+        cells = [re.findall(r"(?s)<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
+        yield [[re.sub("<.*?>", "", cell).strip() for cell in row] for row in cells]
+
+
+def test_sections_without_data_are_left_out(pages, failing):
+    names = {attributes.get("id") for _, attributes in pages[failing].elements}
+    assert {"tests", "waves", "tables"} <= names
+    assert not {"machine", "coverage"} & names  # a test that fails covers nothing
+
+
+# Waveforms
+
+
+def test_the_rows_around_a_mismatch_are_drawn(pages, failing):
+    for picture in drawn(pages[failing]):
+        assert picture["what"] == "where the test failed"
+        assert picture["first"] == 0 and picture["cycles"][:31] == list(range(31))
+        shown = lanes(picture)
+        assert shown["event"][:3] == ["load", "execute", "execute"]
+        assert shown["state"][1:4] == ["active-not-pending", "active-pending", "inactive"]
+        assert shown["outcome"][2] == "step exception"
+        assert shown["ss"][1:3] == ["1", "0"]
+    toy = drawn(pages[failing])[1]
+    assert toy["cycles"][toy["moment"]] == 1
+
+
+def test_the_differences_stand_beside_it(pages, failing):
+    found = [
+        table for table in _tables(failing) if table[0] == ["field", "hardware", "model", "differs"]
+    ]
+    assert ["ss_after", "1", "0", "differs"] in found[-1]
+    assert ["el", "EL1", "EL1", ""] in found[-1]
+
+
+def test_the_differences_of_a_text():
+    lines = (
+        "cycle 3: no",
+        "  field  hardware  model     ",
+        "  el     EL1       EL1       ",
+        "  d      1         0      !!!",
+        "the events before it:",
+        "    x  y  z",
+    )
+    assert page.differences("\n".join(lines)) == [
+        ["field", "hardware", "model"],
+        ["el", "EL1", "EL1", ""],
+        ["d", "1", "0", "differs"],
+    ]
+    assert page.differences("no table") == []
+
+
+def test_the_core_is_drawn_with_its_instructions(pages, passing):
+    picture = drawn(pages[passing])[0]
+    shown = lanes(picture)
+    assert "instruction" in shown and shown["EL"][0] == "EL3"
+    assert shown["PC"][1] == hex(int(shown["PC"][0], 16) + 4)
+    assert any(text.lower().startswith("mov") for text in shown["instruction"])
+    assert all(before < after for before, after in pairwise(picture["cycles"]))
+
+
+@pytest.mark.parametrize("simulator", work.SIMULATORS)
+def test_every_simulators_waveform_is_read_alike(simulator, tmp_path):
+    if missing := work.adapter(simulator).missing():
+        pytest.skip(f"not run: {missing}")
+    work.load_cases(None)
+    job = work.Job("directed.eret_keeps_the_ss_it_has_just_loaded", seed=1)
+    (result,) = work.run_unit(work.Unit(simulator, (job,), waves=tmp_path))
+    found = wave.read(result.waves.with_suffix(".vcd"), UNIT.name, 1)
+    assert (found.cycles, found.first, found.moment, found.cut) == ([0, 1, 2, 3, 4], 0, 1, "")
+    shown = dict(found.lanes)
+    assert shown["event"] == ["load", "eret", "execute", "execute", ""]
+    assert shown["EL"] == ["EL3", "EL2", "EL1", "EL1", "EL2"]
+    assert shown["state"][1:4] == ["inactive", "active-not-pending", "active-pending"]
+    assert shown["ESR"] == ["", "", "", "0xcb000022", ""]
+
+
+def test_a_long_waveform_is_cut_and_says_so(made, monkeypatch):
+    monkeypatch.setattr(wave, "BEFORE", 10)
+    monkeypatch.setattr(wave, "AFTER", 5)
+    (picture,) = drawn(Parsed(made("toy.steps", "--report", "-w").path.read_text()))
+    assert len(picture["cycles"]) <= 15
+    assert picture["cut"].startswith("Cut: at most 10 rows ")
+    assert picture["what"] == "the first exception"
+    assert lanes(picture)["outcome"][picture["moment"]] == "step exception"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"junk", b"\xff\n#1\n1!\n", b"$enddefinitions $end\n#x\n"]
+)
+def test_a_waveform_that_cannot_be_read_is_not_drawn(here, content, capsys):
+    assert main(["toy.hostile", "-j", "1", "--sim", "pysim", "-q"]) == 1
+    vcd = Path("sim_build/waves/toy.hostile.pysim.1.vcd")
+    result = work.Result(
+        *("toy.hostile", "pysim", 1, work.FAILED, 31, 0.1, totals.none(), "no"),
+        waves=vcd.with_suffix(".gtkw"),
+    )
+    vcd.write_bytes(content)
+    text = page.html(Report(Plan(("pysim",), ("toy.hostile",)), [result]))
+    assert re.search("Not drawn: (nothing happened|its file cannot be read)", text)
+    assert 'href="../waves/toy.hostile.pysim.1.vcd"' in text
+
+
+def test_a_file_name_that_is_no_text_does_no_harm(here):
+    plan = Plan(("pysim",), (), hyp=os.fsdecode(b"\xff.S"))
+    assert "--hyp ?.S" in page.write(Report(plan)).read_text()
+
+
+def test_without_capstone_an_instruction_is_the_references_row(monkeypatch):
+    monkeypatch.setattr(wave, "_capstone", lambda: None)
+    assert wave.disassembly(NOP, 0).startswith("NOP")
+    assert wave.disassembly(0, 0) == UNDEFINED
+
+
+def test_capstone_disassembles():
+    pytest.importorskip("capstone", reason="not run: capstone is not installed")
+    assert wave.disassembly(word("B", imm26=2), 0x1000) == "b #0x1008"
+
+
+# Coverage
+
+
+def _everything():
+    counts = totals.none()
+    totals.part(counts, UNIT.name)[:] = coverage.legal()
+    return counts
+
+
+def test_every_arrow_is_a_possible_transition():
+    nodes, arrows = covered.states(coverage.legal().astype(np.int64))
+    assert [node.name for node in nodes] == [state.text for state in StepState]
+    assert {(arrow.source, arrow.target) for arrow in arrows if arrow.count} == {
+        (arrow.source, arrow.target) for arrow in arrows
+    }
+    assert len(arrows) == 8
+    _, nothing = covered.states(coverage.none())
+    assert [arrow.events for arrow in nothing] == [""] * 8
+
+
+def test_the_arrows_are_counted_by_what_took_them(pages, passing):
+    found = {tuple(row[:2]): row[2:] for t in _tables(passing) for row in t if len(row) == 4}
+    assert found["active-not-pending", "active-pending"] == ["2", "execute 2"]
+    assert found["active-pending", "inactive"] == ["2", "step exception before execute 2"]
+
+
+def test_every_cell_that_is_impossible_has_its_reason():
+    matrix = covered.unit_matrix(coverage.none())
+    assert len(matrix.rows) == len(Event) * len(StepState)
+    cells = [cell for _, row in matrix.rows for cell in row]
+    assert len(cells) == len(matrix.rows) * len(EL)
+    for cell in cells:
+        assert bool(cell.reason) == (cell.kind == "impossible")
+        assert not cell.reason.startswith("the model never")
+    full = covered.unit_matrix(totals.part(_everything(), UNIT.name))
+    assert {cell.kind for _, row in full.rows for cell in row} == {"full", "impossible"}
+
+
+def test_the_cores_impossible_cells_have_theirs():
+    for matrix in covered.core_matrices(core_coverage.none()):
+        for _, row in matrix.rows:
+            assert {cell.kind for cell in row} <= {"hole", "impossible"}
+            assert all(bool(cell.reason) == (cell.kind == "impossible") for cell in row)
+
+
+def test_the_groups_add_up():
+    counts = _everything()
+    totals.part(counts, "core")[0] = 1
+    (_, of_unit), (_, of_core) = covered.parts(counts)
+    assert sum(part.hit for part in of_unit) == sum(part.legal for part in of_unit)
+    assert sum(part.legal for part in of_unit + of_core) == totals.legal(counts)
+    assert [part.name for part in of_core] == [group.name for group in CORE_GROUPS]
+    (first, *_) = of_core
+    assert len(first.holes) + first.more == first.legal - 1
+
+
+# When it is written
+
+
+def test_a_run_that_passes_writes_none_unless_it_is_asked_to(here, capsys):
+    assert main(["toy.steps", "-j", "1", "--sim", "pysim"]) == 0
+    assert "page:" not in capsys.readouterr().out
+    assert not Path("sim_build/report").exists()
+
+
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+def test_its_path_is_the_line_before_the_verdict(here, capsys, quiet):
+    assert main(["toy.steps", "-j", "1", "--sim", "pysim", "--report", *quiet]) == 0
+    *_, line, verdict = capsys.readouterr().out.splitlines()
+    assert line == "page: sim_build/report/index.html"
+    assert verdict.startswith("PASS")
+    assert Path("sim_build/report/index.html").is_file()
+
+
+def test_it_is_whole_or_not_there(here, monkeypatch, capsys):
+    path = Path("sim_build/report/index.html")
+    path.parent.mkdir(parents=True)
+    path.write_text("the one before")
+
+    def breaks(self, target):
+        raise OSError(28, "No space left on device", str(target))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", breaks)
+        assert page_of_a_run() == 2
+    assert path.read_text() == "the one before"
+    assert [each.name for each in path.parent.iterdir()] == ["index.html"]
+    assert page_of_a_run() == 0
+    assert path.read_text().startswith("<!doctype html>")
+    assert [each.name for each in path.parent.iterdir()] == ["index.html"]
+
+
+def page_of_a_run():
+    return main(["toy.steps", "-j", "1", "--sim", "pysim", "--report"])
+
+
+def test_one_line_if_it_cannot_be_written(here, capsys):
+    Path("sim_build").mkdir()
+    Path("sim_build/report").write_text("a file")
+    assert page_of_a_run() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "error: sim_build/report: File exists"
+
+
+def test_shards_that_are_merged_make_a_page(here, capsys):
+    common = ["-j", "1", "--sim", "pysim", "toy.steps", "toy.tells"]
+    for shard in ("1", "2"):
+        assert main([*common, "--shard", f"{shard}/2", "--json", f"{shard}.json"]) == 0
+    assert main(["--merge", "1.json", "2.json", "--report"]) == 0
+    parsed = Parsed(Path("sim_build/report/index.html").read_text())
+    assert parsed.of("p", "verdict").startswith("PASS: 2 tests, ")
