@@ -140,7 +140,10 @@ def run_pyosys(script: str, place: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file that is whole or as it was before. Raises OSError."""
+    """Write a file that is whole or as it was before; to a device or pipe as it is. OSError."""
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8", newline="")
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8", newline="")

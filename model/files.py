@@ -11,8 +11,13 @@ from typing import IO
 def writing(path: Path) -> Iterator[IO[str]]:
     """A text file (UTF-8) that takes its place at `path` when the block ends well, else is gone.
 
-    Raises OSError as open() and write() do; then what stood at `path` is as it was.
+    Raises OSError as open() and write() do; then what stood at `path` is as it was. What is no file
+    (a device, a pipe) is written to, and stays what it is.
     """
+    if path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8", newline="") as file:

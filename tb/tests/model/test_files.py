@@ -1,5 +1,7 @@
 """Writing a file: whole or not there."""
 
+from pathlib import Path
+
 import pytest
 
 from model.files import writing
@@ -73,3 +75,15 @@ def test_text_is_utf_8_and_line_ends_are_kept(tmp_path):
     with writing(path) as file:
         file.write("é→\n\r\n")
     assert path.read_bytes() == b"\xc3\xa9\xe2\x86\x92\n\r\n"
+
+
+def test_a_device_is_written_to_and_stays_one():
+    full = Path("/dev/full")
+    if not full.is_char_device():
+        pytest.skip("not run: there is no /dev/full")
+    with pytest.raises(OSError, match="No space left"), writing(full) as file:
+        file.write("text")
+    assert full.is_char_device()
+    with writing(Path("/dev/null")) as file:
+        file.write("text")
+    assert Path("/dev/null").is_char_device()
