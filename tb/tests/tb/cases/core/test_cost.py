@@ -1,6 +1,7 @@
 """What guest debugging costs: a row for every sequence; and a failure where one costs too much."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,10 @@ from hw.core.timing import LATENCY, TimingClass
 from model.programs.load import HYPERVISORS
 from tb.cases.core import cost
 from tb.harness import CORE
+from tb.report import lines_of_table
 from tb.work import FAILED, PASSED, Job, Unit, adapter, load_cases, run_unit
+
+README = Path(__file__).parents[5] / "README.md"
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +41,12 @@ def test_every_sequence_has_its_rows():
         assert {rows[name, debugging][1] for debugging in cost.DEBUGGING} == {"0"}
     # A guest that is debugged and not stepped is left alone.
     assert rows["upstream", "on, not stepping"] == rows["upstream", "off"]
+
+
+def test_the_table_of_the_readme_is_the_runs():
+    (table,) = run().tables
+    lines = [line.rstrip() for line in lines_of_table([table.header, *table.rows])]
+    assert "\n".join(lines) in README.read_text()
 
 
 def test_a_sequence_that_costs_more_than_its_load_and_branch_is_told(monkeypatch):
