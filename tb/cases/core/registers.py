@@ -1,20 +1,35 @@
 """All 64 bits of the system registers: the tests of single fields leave most of them 0."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from model.a64.processor import QUIET
-from model.arch import EL, HCR_EL2, RESET_VECTOR, SCR_EL3, SYSREGS, Mode, Retire
+from model.arch import (
+    EL,
+    HCR_EL2,
+    MDSCR_EL1,
+    RESET_VECTOR,
+    SCR_EL3,
+    SYSREGS,
+    Mode,
+    Retire,
+    SPSR_ELx,
+)
 from tb.cases import case
-from tb.core.program import ERET, MASK64, WORD_BYTES, Code, Program, mov, mrs, msr, word
-from tb.core.rows import packed
+from tb.core.lockstep import Lockstep
+from tb.core.machine import Limits
+from tb.core.program import ERET, MASK64, NOP, WORD_BYTES, Code, Program, mov, mrs, msr, word
+from tb.core.rows import inputs, packed
 from tb.core.testbench import CoreTestbench
 from tb.harness import CORE
+from tb.testbench import Failure
 
 CODE = RESET_VECTOR + 0x1000
 VECTORS = RESET_VECTOR + 0x4000
 SP = 31
 PAIRS = 4  #: of values, each with its complement, that all registers are given
+CONTROLLED = 200  #: programs with any control registers
+LONG = 1000  #: cycles: no row but one that waits takes so many
 
 _STOP = word("B")  #: branches to itself
 _ROWS_AFTER = 6  #: of an exception, and of what comes of it
@@ -25,6 +40,11 @@ _NOT_KEPT = (
     "SPSel",
 )
 KEPT = [name for name in SYSREGS if name not in _NOT_KEPT]
+
+CONTROLS = (
+    *("SCTLR_EL1", "SCTLR_EL2", "SCTLR_EL3", "HCR_EL2", "MDCR_EL2", "MDSCR_EL1"),
+    *("MDCR_EL3", "SCR_EL3", "SDER32_EL3", "OSDLR_EL1"),
+)
 
 _MODES = {EL.EL1: Mode.EL1h, EL.EL2: Mode.EL2h, EL.EL3: Mode.EL3h}
 _CALLS = {EL.EL1: "SVC", EL.EL2: "HVC", EL.EL3: "SMC"}
@@ -44,7 +64,9 @@ async def every_bit_is_kept(tb: CoreTestbench) -> None:
     code = Code(RESET_VECTOR)
     for mask in _values(tb.rng):
         for name in KEPT:
-            code.put(*mov(1, tb.rng.getrandbits(64) ^ mask), msr(name, 1), mrs(2, name))
+            # Read after an even and an odd number of cycles: what flips in each would flip back.
+            code.put(*mov(1, tb.rng.getrandbits(64) ^ mask), msr(name, 1))
+            code.put(mrs(2, name), NOP, mrs(2, name))
         code.put(*(mrs(2, name) for name in KEPT))
         for value in (mask, mask ^ MASK64):
             _stack_pointers(code, value)
@@ -83,22 +105,62 @@ async def every_bit_of_an_address(tb: CoreTestbench) -> None:
             below = min(el, EL.EL2)
             await _run(tb, below, [word(call)], {f"VBAR_{el.name}": value})
         for el in (EL.EL1, EL.EL2, EL.EL3):
-            load = [*mov(1, value), word("LDR (unsigned offset)", sz=1, Rn=1, Rt=2)]
-            jump = [*mov(1, value), word("BR", Rn=1)]
-            for words in (load, jump):
-                await _run(tb, el, words, {})
-                await _run(tb, el, words, {"HCR_EL2": HCR_EL2.VM.mask})
+            for each in (word("LDR (unsigned offset)", sz=1, Rn=1, Rt=2), word("BR", Rn=1)):
+                await _run(tb, el, [each], {}, value)
+                await _run(tb, el, [each], {"HCR_EL2": HCR_EL2.VM.mask}, value)
             await _run(tb, el, [], {"ELR_EL3": value})
 
 
-async def _run(tb: CoreTestbench, el: EL, words: list[int], registers: Mapping[str, int]) -> None:
+@case("bits without a function", random=True, bulk=True, design=CORE)
+async def every_bit_of_the_controls(tb: CoreTestbench) -> None:
+    """Control registers with any bits, and one of them written anew by what may be stepped."""
+    for _ in range(CONTROLLED):
+        registers = {name: tb.rng.getrandbits(64) for name in CONTROLS}
+        registers["MDSCR_EL1"] |= tb.rng.choice((0, MDSCR_EL1.SS.mask | MDSCR_EL1.KDE.mask))
+        registers["SCR_EL3"] |= tb.rng.choice((0, _USUAL))
+        registers["HCR_EL2"] &= ~tb.rng.choice((0, HCR_EL2.TGE.mask | HCR_EL2.VM.mask))
+        registers["OSDLR_EL1"] &= ~1
+        el = tb.rng.choice((EL.EL1, EL.EL2))
+        flags = SPSR_ELx.SS.mask | tb.rng.choice((0, SPSR_ELx.D.mask))
+        written = tb.rng.choice((*CONTROLS, "OSLAR_EL1"))
+        registers["SPSR_EL3"] = int(_MODES[el]) | flags
+        words = [msr(written, 1), NOP, word("SVC")]
+        await _run(tb, el, words, registers, x1=tb.rng.getrandbits(64))
+
+
+@case("WFI and WFE", bulk=True, design=CORE)
+async def a_wait_lasts_until_an_interrupt(tb: CoreTestbench) -> None:
+    """WFI and WFE wait where nothing says that they end, and no other instruction does."""
+    for wait in ("WFI", "WFE"):
+        code = Code(RESET_VECTOR)
+        code.put(NOP, NOP, word(wait), NOP, _STOP)
+        held = await tb.begin(Program(code.image()).segments(), inputs(wfx_ends=0))
+        await _comes_to(tb, held, WORD_BYTES, f"the row before {wait}")
+        tb.machine.give(inputs(wfx_ends=0, irq=1))
+        # The wait itself has begun without: what it is, is decided in its first cycle.
+        held.give(inputs(wfx_ends=0, irq=[0, 1]))
+        await _comes_to(tb, held, 4 * WORD_BYTES, f"the end after {wait}")
+
+
+async def _comes_to(tb: CoreTestbench, held: Lockstep, offset: int, what: str) -> None:
+    """In the next cycles, rows come up to one at an address, and no more."""
+    rows = await tb.advance(held, Limits(100, tb.machine.cycles + LONG))
+    last = rows.row(-1).pc if len(rows) else None
+    if last != RESET_VECTOR + offset:
+        at = "none" if last is None else f"one at {last:#x}"
+        raise Failure(f"in {LONG} cycles, {what} should come last, but there was {at}")
+
+
+async def _run(
+    tb: CoreTestbench, el: EL, words: Sequence[int], registers: Mapping[str, int], x1: int = 0
+) -> None:
     """Come to an EL, go on with `words`, and see some rows of what comes then."""
     usual = {f"VBAR_{name.name}": VECTORS for name in _MODES} | {"SCR_EL3": _USUAL}
-    values = {**usual, "ELR_EL3": CODE, "SPSR_EL3": int(_MODES[el]), **registers}
+    values = {**usual, "OSLAR_EL1": 0, "ELR_EL3": CODE, "SPSR_EL3": int(_MODES[el]), **registers}
     boot = Code(RESET_VECTOR)
     for name, value in values.items():
         boot.put(*mov(0, value), msr(name, 0))
-    boot.put(ERET)
+    boot.put(*mov(1, x1), ERET)
     code = boot.image() | {VECTORS + offset: _STOP for offset in range(0, 0x800, 0x80)}
     code |= {CODE + WORD_BYTES * n: each for n, each in enumerate([*words, _STOP])}
     rows = len(boot.words) + len(words) + _ROWS_AFTER
