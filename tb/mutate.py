@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from model.files import writing
 from tb import runner
 from tb.mutation import bench, core, equivalence, unit
-from tb.mutation.mutants import CORE_TARGET, TARGETS, UNIT_TARGET, Mutant, draw
+from tb.mutation.mutants import CORE_TARGET, TARGETS, TOP, UNIT_TARGET, Mutant, draw
 from tb.plan import UsageError
 from tb.sims import SimulatorError, cxx
 
@@ -97,6 +97,11 @@ def _first(piece: Piece) -> Answers:
 
 def _ask(piece: Piece) -> dict[Mutant, bool]:
     _, _, mutants = piece
+    return dict(zip(mutants, equivalence.proved(mutants, whole=False), strict=True))
+
+
+def _ask_whole(piece: Piece) -> dict[Mutant, bool]:
+    _, _, mutants = piece
     return dict(zip(mutants, equivalence.proved(mutants), strict=True))
 
 
@@ -137,6 +142,10 @@ def _asked(target: str) -> int:
     return ASKED
 
 
+def _one(target: str) -> int:
+    return 1
+
+
 def _last_size(target: str) -> int:
     return CHUNKS[target] if target == UNIT_TARGET.name else TOGETHER
 
@@ -156,12 +165,25 @@ def run(found: Found, targets: Sequence[str], workers: int, bar: "_Bar") -> None
         _kill(of, answers)
     asked = _pieces(found.of(OPEN), _asked)
     for _, answers in _work(_ask, asked, workers, bar, "the solver"):
-        for mutant in (mutant for mutant, same in answers.items() if same):
-            of[mutant].status = EQUIVALENT
+        _prove(of, answers)
     for _, answers in _work(_last, _tests(found.of(OPEN)), workers, bar, "other tests"):
         _kill(of, answers)
+    hard = _pieces([fate for fate in found.of(OPEN) if _is_part(fate.mutant)], _one)
+    for _, answers in _work(_ask_whole, hard, workers, bar, "the solver"):
+        _prove(of, answers)
     for fate in found.of(OPEN):
         fate.status = SURVIVES
+
+
+def _is_part(mutant: Mutant) -> bool:
+    """Whether there is more to the design than what the solver has been asked about."""
+    return equivalence.PARTS[mutant.target] != TOP
+
+
+def _prove(of: Mapping[Mutant, Fate], answers: Mapping[Mutant, bool]) -> None:
+    for mutant, same in answers.items():
+        if same:
+            of[mutant].status = EQUIVALENT
 
 
 def _kill(of: Mapping[Mutant, Fate], answers: Answers) -> None:

@@ -46,6 +46,7 @@ FIRST = (
     "core.every_legal_bin",
     "core.every_bit_is_kept",
     "core.every_bit_of_an_address",
+    "core.every_bit_of_the_controls",
 )
 
 BATCH = 256  #: rows that are compared at once

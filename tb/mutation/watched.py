@@ -68,9 +68,11 @@ class Watched(Harness):
         d_write, mdscr_write = (self._given(f"event__{name}_write") for name in ("d", "mdscr"))
         executes, exits = kind == Event.EXECUTE, kind == Event.DEBUG_EXIT
         returns = kind == Event.ERET
+        el2_aarch32 = self._given("controls__have_el2") & self._given("controls__el2_aarch32")
         return (
             (kind >= len(Event))
             | (aarch32 != self._uses_aarch32())
+            | (el2_aarch32 & ~self._given("controls__el1_aarch32"))
             | (self._seen("last") >= len(Last))
             | (halted != exits)
             | (returns & at_el0)
