@@ -8,7 +8,7 @@ import pytest
 import model.hyp
 from model.hyp import SequenceError
 from tb import cases
-from tb.cases import kvm
+from tb.cases import hyp, kvm
 from tb.kvm import scenarios
 from tb.kvm.catalogue import EmulatedRunsOn, _variant
 from tb.kvm.hosts import HOSTS
@@ -23,7 +23,8 @@ def loaded():
         pytest.skip(f"not run: {why}")
     load_cases(None)
     yield
-    cases.CASES.pop(kvm.USER, None)
+    for user in (hyp.USER, kvm.USER):
+        cases.CASES.pop(user, None)
 
 
 def run(name, simulator="compiled", file=None):

@@ -214,8 +214,8 @@ def test_a_test_has_more_lanes_and_steps_than_on_the_slow_ones():
 def timeline(vcd):
     """When the cycles are in the VCD, and what it declares."""
     with vcd.open("rb") as dump:
-        variables = waves._declarations(dump)
-        return waves._timeline(dump, variables, waves.UNIT_SHOWN), variables
+        variables = waves.declarations(dump)
+        return waves.timeline_of(dump, variables, waves.UNIT_SHOWN), variables
 
 
 def values_at(vcd, times):

@@ -43,7 +43,7 @@ def recorded(vcd, *runs):
 
 def timeline(vcd):
     with vcd.open("rb") as dump:
-        return waves._timeline(dump, waves._declarations(dump), SHOWN)
+        return waves.timeline_of(dump, waves.declarations(dump), SHOWN)
 
 
 def shown(vcd, cycles):
