@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import sys
 from dataclasses import fields, replace
 from random import Random
 
@@ -22,6 +23,15 @@ def pytest_runtest_makereport(item, call):
     if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped in CI, where every tool is installed: {call.excinfo.value}"
+
+
+@pytest.fixture(autouse=True)
+def users_cases_end_with_their_test():
+    """What --hyp and --elf register is for a run, and a process of tests makes many."""
+    yield
+    if cases := sys.modules.get("tb.cases"):
+        for name in ("hyp.user", "kvm.user", "core.elf"):
+            cases.CASES.pop(name, None)
 
 
 @pytest.fixture
