@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from model.a64.trace import Inputs
-from model.arch import EL, MDCR_EL2, MDSCR_EL1, Event, ExceptionClass, SPSR_ELx, StepISS
+from model.arch import EL, MDCR_EL2, MDSCR_EL1, Event, ExceptionClass, SPSR_ELx
 from model.hyp.assemble import DIRECTORY
 from model.hyp.words import from_text
 from model.kvm.uapi import KVM_GUESTDBG_ENABLE
@@ -248,6 +248,5 @@ def test_masks_of_the_headers():
         "MDSCR_KDE": MDSCR_EL1.KDE.mask,
         "MDCR_TDE": MDCR_EL2.TDE.mask,
         "MDCR_TDOSA": MDCR_EL2.TDOSA.mask,
-        "ESR_STEP_EX": StepISS.EX.mask,
     }.items():
         assert f"#define {name}\t(1 << {mask.bit_length() - 1})" in header
