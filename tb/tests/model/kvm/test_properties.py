@@ -9,6 +9,7 @@ from errno import EINTR
 
 import pytest
 
+from model.arch import Last
 from model.hyp.sequences import load
 from model.kvm.guest_trace import GuestTrace
 from model.kvm.host import WARN_ON_STEP, Host
@@ -412,6 +413,24 @@ def test_a_step_exception_of_the_guest_that_is_not_its_own_breaks_p4():
     assert ("P4", 2, PC + 8, what) in broken(session)
 
 
+class ForgetsExclusives(Faulty):
+    """The guest's own step exception says that an instruction was stepped, whichever it was."""
+
+    def begin(self, cpu, run):
+        if cpu.own.last == Last.LOAD_EXCLUSIVE:
+            cpu.own.last = Last.INSTRUCTION
+        return super().begin(cpu, run)
+
+
+def test_a_step_exception_of_the_guest_with_another_syndrome_breaks_p4():
+    session = watched(ForgetsExclusives(), SELF, runs=200)
+    (first, *_) = broken(session)
+    what = "ESR_EL1 is 0xcb000022, without debugging 0xcb000062"
+    assert first[0] == "P4"
+    assert first[3] == f"the guest's own step exception: {what}"
+    assert first[2] == FIRST + 36  # what comes after the load-exclusive
+
+
 def test_a_guest_that_steps_itself_while_it_is_stepped_breaks_nothing():
     session = watched(Upstream(load("callout")), SELF, runs=200)
     assert broken(session) == []
@@ -511,6 +530,26 @@ def test_what_the_host_leaves_when_debugging_is_off_breaks_p7(change, text):
     what = f"debugging is off, and the guest is entered with {text}"
     assert ("P7", 1, PC + 4, what) in broken(session)
     assert {each[0] for each in broken(session)} <= {"P2", "P3", "P5", "P7"}
+
+
+def test_the_first_entry_of_all_is_judged_too():
+    host = LeavesAtEntry(set_everything)
+    shadow = now(shadow_of(Guest(PLAIN), Upstream(load("callout")), 200))
+    session = Session(KickedEngine(), host, Guest(PLAIN), shadow)
+
+    async def run() -> None:
+        await session.start()
+        session.debug(STEPPING)
+        session.run_page.immediate_exit = True
+        assert await session.kvm_run() == -EINTR
+        session.debug(0)
+        session.run_page.immediate_exit = False
+        await session.kvm_run()
+
+    now(run())
+    left = "MDSCR_EL1 0x1, the guest's being 0x0 and SPSR_EL2.SS 1 and MDCR_EL2.TDE 1"
+    what = f"debugging is off, and the guest is entered with {left}"
+    assert ("P7", 1, PC, what) in broken(session)
 
 
 def test_the_bits_of_the_host_with_debugging_off_from_the_start_are_none_of_p7():
