@@ -31,15 +31,9 @@ guest_enter:
 // The world switch.
 	.globl	world_switch
 world_switch:
-	ldp	x1, x2, [x0, #VCPU_MDSCR_EL1]
-	msr	mdscr_el1, x1
-	msr	mdcr_el2, x2
-	ldp	x1, x2, [x0, #VCPU_SPSR]
-	msr	spsr_el2, x1
-	msr	elr_el2, x2
-	ldp	x1, x2, [x0, #VCPU_SP_EL0]
-	msr	sp_el0, x1
-	msr	sp_el1, x2
+	restore	mdscr_el1, mdcr_el2, VCPU_MDSCR_EL1
+	restore	spsr_el2, elr_el2, VCPU_SPSR
+	restore	sp_el0, sp_el1, VCPU_SP_EL0
 #ifdef FINISH
 	ldr	x1, [x0, #VCPU_SPSR_EL1]
 	msr	spsr_el1, x1
@@ -67,25 +61,17 @@ guest_exit:
 	adr	x0, vcpu
 	save_general_registers
 
-	mrs	x1, spsr_el2
-	mrs	x2, elr_el2
-	stp	x1, x2, [x0, #VCPU_SPSR]
+	save	spsr_el2, elr_el2, VCPU_SPSR
 	mrs	x1, mdscr_el1
 	str	x1, [x0, #VCPU_MDSCR_EL1]
-	mrs	x1, sp_el0
-	mrs	x2, sp_el1
-	stp	x1, x2, [x0, #VCPU_SP_EL0]
+	save	sp_el0, sp_el1, VCPU_SP_EL0
 	mrs	x1, esr_el2
 	str	x1, [x0, #VCPU_ESR_EL2]
 #ifdef FINISH
-	mrs	x1, vbar_el1
-	mrs	x2, elr_el1
-	stp	x1, x2, [x0, #VCPU_VBAR_EL1]
+	save	vbar_el1, elr_el1, VCPU_VBAR_EL1
 	mrs	x1, spsr_el1
 	str	x1, [x0, #VCPU_SPSR_EL1]
-	mrs	x1, oslsr_el1
-	ubfx	x1, x1, #1, #1	// OSLK
-	str	x1, [x0, #VCPU_OS_LOCK]
+	save_os_lock
 	bl	kvm_finish_guest_debug
 	adr	x0, vcpu
 	ldr	x1, [x0, #VCPU_ESR_EL2]

@@ -13,19 +13,6 @@
 
 #define SEQUENCE_SIZE	0x400
 
-// Two registers and where they are in the vcpu, one behind the other.
-	.macro	restore, first, second, offset
-	ldp	x1, x2, [x0, #\offset]
-	msr	\first, x1
-	msr	\second, x2
-	.endm
-
-	.macro	save, first, second, offset
-	mrs	x1, \first
-	mrs	x2, \second
-	stp	x1, x2, [x0, #\offset]
-	.endm
-
 	.section .text.start, "ax"
 	.globl	_start
 _start:
@@ -87,9 +74,7 @@ guest_exit:
 	save	tpidr_el0, tpidrro_el0, VCPU_TPIDR_EL0
 	mrs	x1, tpidr_el1
 	str	x1, [x0, #VCPU_TPIDR_EL1]
-	mrs	x1, oslsr_el1
-	ubfx	x1, x1, #1, #1	// OSLK
-	str	x1, [x0, #VCPU_OS_LOCK]
+	save_os_lock
 	mrs	x1, esr_el2
 	str	x1, [x0, #VCPU_ESR_EL2]
 	save	far_el2, hpfar_el2, VCPU_FAR_EL2

@@ -1,4 +1,23 @@
-// What every world switch does with the general-purpose registers. x0 is the vcpu.
+// What every world switch does with the guest's registers. x0 is the vcpu.
+
+// Two system registers, and where they are in the vcpu, one behind the other.
+	.macro	restore, first, second, offset
+	ldp	x1, x2, [x0, #\offset]
+	msr	\first, x1
+	msr	\second, x2
+	.endm
+
+	.macro	save, first, second, offset
+	mrs	x1, \first
+	mrs	x2, \second
+	stp	x1, x2, [x0, #\offset]
+	.endm
+
+	.macro	save_os_lock
+	mrs	x1, oslsr_el1
+	ubfx	x1, x1, #1, #1	// OSLK
+	str	x1, [x0, #VCPU_OS_LOCK]
+	.endm
 
 	.macro	push, a, b
 	stp	\a, \b, [sp, #-16]!
