@@ -67,9 +67,14 @@ class Lanes:
 
 def lanes(design: wiring.Component) -> Lanes:
     """The C++ of a design with a clock `clk` and a reset `rst` that is never used. EmitError."""
+    return lanes_of(rtlil(design, "design"))
+
+
+def lanes_of(text: str) -> Lanes:
+    """The same of RTLIL with such a design as its top module `design`. EmitError."""
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
-        (place / "design.il").write_text(rtlil(design, "design"))
+        (place / "design.il").write_text(text)
         run_pyosys(GATES, place)
         netlist = _Netlist(json.loads((place / "gates.json").read_text())["modules"]["design"])
         (place / "lanes.il").write_text("\n".join(netlist.rtlil()) + "\n")

@@ -13,21 +13,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from model.files import writing
-from tb import runner
+from tb import report, runner
+from tb.arguments import COULD_NOT_RUN, Parser, UsageError, bar, check_writable, count
 from tb.mutation import bench, core, equivalence, unit
 from tb.mutation.mutants import CORE_TARGET, TARGETS, TOP, UNIT_TARGET, Mutant, draw
-from tb.plan import UsageError
 from tb.sims import SimulatorError, cxx
 
 P = TypeVar("P")
 
-ENOUGH, TOO_FEW, COULD_NOT_RUN = 0, 1, 2
+ENOUGH, TOO_FEW = 0, 1
 
 THRESHOLD = 0.98  #: of the mutants
 COUNT = 100  #: if no other is given
@@ -213,15 +211,7 @@ class _Bar:
     """How far the run is: on a terminal only."""
 
     def __init__(self, console: Console):
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
-            MofNCompleteColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-            auto_refresh=False,  # that takes a thread, and processes are forked here
-        )
+        self._bar = bar(console)
         self._task = self._bar.add_task("drawing", total=None)
 
     def __enter__(self) -> "_Bar":
@@ -302,16 +292,6 @@ def as_json(found: Found) -> dict[str, Any]:
 # The command
 
 
-def _count(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return value
-
-
 def _seed(text: str) -> int:
     try:
         value = int(text, 0)
@@ -322,14 +302,9 @@ def _seed(text: str) -> int:
     return value
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(COULD_NOT_RUN, f"error: {message}; {self.prog} -h lists the options\n")
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = _Parser(
+    p = Parser(
         prog="python -m tb.mutate",
         description="Change the hardware a little, many times, and see whether a test finds it.",
         epilog=f"Exit code: 0 at least {100 * THRESHOLD:.0f} % are killed or proved equivalent, "
@@ -338,9 +313,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "targets", nargs="*", metavar="TARGET", help=f"{' or '.join(TARGETS)} (default: both)"
     )
-    p.add_argument("-n", type=_count, default=COUNT, metavar="N", help="mutants")
+    p.add_argument("-n", type=count, default=COUNT, metavar="N", help="mutants")
     p.add_argument("--seed", type=_seed, default=SEED, metavar="S", help="which ones")
-    p.add_argument("-j", type=_count, default=runner.cores(), metavar="N", help="processes")
+    p.add_argument("-j", type=count, default=runner.cores(), metavar="N", help="processes")
     p.add_argument("--json", type=Path, metavar="FILE", help="write JSON")
     return p
 
@@ -350,9 +325,7 @@ def _check(options: argparse.Namespace) -> list[str]:
     for name in options.targets:
         if name not in TARGETS:
             raise UsageError(f"{name!r} is no target: there are {' and '.join(TARGETS)}")
-    path = options.json
-    if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
-        raise UsageError(f"{path}: cannot be written; give a file in an existing directory")
+    check_writable(options.json)
     if why := cxx.missing():
         raise SimulatorError(why)
     return [name for name in TARGETS if not options.targets or name in options.targets]
@@ -369,9 +342,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         found.interrupted = True
     found.seconds = time.perf_counter() - start
     if options.json:
-        with writing(options.json) as file:
-            json.dump(as_json(found), file, indent=1)
-            file.write("\n")
+        report.write(options.json, json.dumps(as_json(found), indent=1) + "\n")
     print_report(console, found)
     if found.interrupted:
         return COULD_NOT_RUN

@@ -11,6 +11,7 @@ from typing import Any
 from model.hyp import sequences
 from model.programs import load as programs
 from tb import work
+from tb.arguments import UsageError
 from tb.cases import CASES
 from tb.work import Job, Unit
 
@@ -23,10 +24,6 @@ _RANDOM = 10
 #: longer, and the results come all at once: it takes 0.1 s where it has a size, else 1 to 2 s.
 _SIZES = {"pysim": 20, "compiled": 20}
 _SIZE = 100
-
-
-class UsageError(Exception):
-    """The run was asked for something that cannot be: one line that says what and the mend."""
 
 
 def _version() -> str:

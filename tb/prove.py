@@ -15,27 +15,26 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from pkgutil import walk_packages
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from model.files import writing
 from model.hyp import SequenceError
-from tb import failures, proofs, runner
+from tb import failures, proofs, report, runner
+from tb.arguments import COULD_NOT_RUN, Parser, UsageError, bar, check_writable, count
 from tb.harness import ROW
-from tb.plan import UsageError, matches
+from tb.plan import matches
 from tb.proofs import sequences
 from tb.proofs.claims import CLAIMS, Claim, Method, Outcome, Status
 from tb.sims.builds import SIM_BUILD
 
-PROVED, NOT_PROVED, COULD_NOT_RUN = 0, 1, 2
+PROVED, NOT_PROVED = 0, 1
 
 #: Seconds that a claim may take.
 TIMEOUT = 600.0
@@ -54,16 +53,6 @@ BEGIN, END = "<!-- claims: python -m tb.prove -l --markdown FILE -->", "<!-- end
 _FORK = multiprocessing.get_context("fork")
 
 
-def _count(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return value
-
-
 def _seconds(text: str) -> float:
     try:
         value = float(text)
@@ -74,21 +63,16 @@ def _seconds(text: str) -> float:
     return value
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(COULD_NOT_RUN, f"error: {message}; {self.prog} -h lists the options\n")
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = _Parser(
+    p = Parser(
         prog="python -m tb.prove",
         description="Prove what holds for every input.",
         epilog="Exit code: 0 all are proved, 1 one is refuted or not proved, 2 it could not run.",
     )
     p.add_argument("patterns", nargs="*", metavar="PATTERN", help="claims: sequences, '*.v1', v1")
     p.add_argument("-l", "--list", action="store_true", help="list the claims and stop")
-    p.add_argument("-j", type=_count, default=runner.cores(), metavar="N", help="processes")
+    p.add_argument("-j", type=count, default=runner.cores(), metavar="N", help="processes")
     p.add_argument("-v", action="store_true", dest="verbose", help="what a proof has to show, too")
     p.add_argument("--json", type=Path, metavar="FILE", help="write JSON")
     p.add_argument("--hyp", metavar="FILE", help="prove a guest-entry sequence: .S, words, ELF")
@@ -148,8 +132,7 @@ def write_markdown(path: Path, claims: Sequence[Claim]) -> bool:
         raise UsageError(f"{path}: no place for the list: it has no lines {BEGIN} and {END}")
     new = text[: found.start()] + "\n" + markdown(claims) + "\n" + text[found.end() :]
     if new != text:
-        with writing(path) as file:
-            file.write(new)
+        report.write(path, new)
     return new != text
 
 
@@ -429,39 +412,16 @@ def _record(done: Done, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    try:
-        with writing(path) as file:
-            file.write(json.dumps(content, indent=2) + "\n")
-    except OSError as error:  # of a full disk it does not say which
-        raise OSError(error.errno, error.strerror, str(path)) from None
-
-
-def _check_writable(*paths: Path | None) -> None:
-    """A run is not to be lost for a wrong path."""
-    for path in paths:
-        if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
-            raise UsageError(f"{path}: cannot be written; give a file in an existing directory")
-
-
 # The command
 
 
 @contextlib.contextmanager
 def _bar(console: Console, total: int) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, nothing elsewhere."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-        auto_refresh=False,  # that takes a thread, and processes are forked here
-    )
-    with bar:
-        task = bar.add_task("claims", total=total)
-        yield lambda done: bar.update(task, completed=done, refresh=True)
+    shown = bar(console)
+    with shown:
+        task = shown.add_task("claims", total=total)
+        yield lambda done: shown.update(task, completed=done, refresh=True)
 
 
 def prove(options: argparse.Namespace, console: Console) -> int:
@@ -477,7 +437,7 @@ def prove(options: argparse.Namespace, console: Console) -> int:
     claims = [CLAIMS[sequences.USER]] if own else select(options.patterns)
     if not claims:
         raise UsageError("there are no claims")
-    _check_writable(options.json, options.markdown)
+    check_writable(options.json, options.markdown)
     if options.list:
         return _list(options, claims)
     start = time.monotonic()
@@ -506,7 +466,7 @@ def prove(options: argparse.Namespace, console: Console) -> int:
             "selected": [claim.name for claim in claims],
             "claims": [_record(one, options) for one in done],
         }
-        _write_json(options.json, content)
+        report.write(options.json, json.dumps(content, indent=2) + "\n")
     console.print(verdict(claims, done, seconds, interrupted))
     if interrupted:
         return COULD_NOT_RUN

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,29 +21,20 @@ from model.hyp import SequenceError
 from model.programs import ProgramError
 from model.vectors import Chunk, Outputs, VectorError
 from tb import lines, merge, regression, report, runner, work
+from tb.arguments import COULD_NOT_RUN, Parser, UsageError, check_writable, count
 from tb.cases import CASES, hyp
 from tb.cases.core import elf
 from tb.cluster import ClusterError
 from tb.journal import JournalError
 from tb.merge import MergeError
 from tb.page import page
-from tb.plan import UsageError, select
+from tb.plan import select
 from tb.report import Report
 from tb.sims import SimulatorError
 
-PASS, MISMATCH, COULD_NOT_RUN = 0, 1, 2
+PASS, MISMATCH = 0, 1
 
 DEFAULT_SEED = 1
-
-
-def _count(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return value
 
 
 def _seed(text: str) -> int:
@@ -61,23 +51,18 @@ def _shard(text: str) -> tuple[int, int]:
     return int(shard), int(shards)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(COULD_NOT_RUN, f"error: {message}; {self.prog} -h lists the options\n")
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = _Parser(
+    p = Parser(
         prog="python -m tb.run",
         description="Hold the hardware against the reference model, cycle by cycle.",
         epilog="Exit code: 0 all passed, 1 a mismatch, 2 it could not run.",
     )
     p.add_argument("patterns", nargs="*", metavar="PATTERN", help="tests: directed, 'hyp.*', v1")
     p.add_argument("-l", "--list", action="store_true", help="list the tests and stop")
-    p.add_argument("-j", type=_count, default=runner.cores(), metavar="N", help="processes")
+    p.add_argument("-j", type=count, default=runner.cores(), metavar="N", help="processes")
     p.add_argument("--seed", type=_seed, default=DEFAULT_SEED, metavar="S", help="first seed")
-    p.add_argument("--seeds", type=_count, default=1, metavar="N", help="seeds a random test runs")
+    p.add_argument("--seeds", type=count, default=1, metavar="N", help="seeds a random test runs")
     p.add_argument(
         "--sim",
         choices=(*work.SIMULATORS, "all"),
@@ -132,7 +117,7 @@ def run_tests(options: argparse.Namespace, console: Console) -> int:
             case = CASES[name]
             print(f"{name:60} {case.source}{' (random)' if case.random else ''}")
         return PASS
-    _check_writable(options)
+    check_writable(options.json, options.junit)
     not_run: list[tuple[str, str]] = []
     plan = regression.plan(names, options, not_run)
     with regression.run(plan, options, console, not_run) as found:
@@ -143,7 +128,7 @@ def merge_shards(options: argparse.Namespace, console: Console) -> int:
     """The report of the whole run from those of its shards; returns its exit code."""
     why = "--merge reads files: give only --json, --junit, --report, -v and -q with it"
     _only(options, why, "merge", "json", "junit", "report", "verbose", "quiet", "j")
-    _check_writable(options)
+    check_writable(options.json, options.junit)
     found = merge.merge(options.merge)
     for result in found.bad:
         report.print_failure(console, result, found.plan)
@@ -170,13 +155,6 @@ def _only(options: argparse.Namespace, why: str, *allowed: str) -> None:
     plain = vars(parser().parse_args([]))
     if any(getattr(options, name) != plain[name] for name in plain.keys() - set(allowed)):
         raise UsageError(why)
-
-
-def _check_writable(options: argparse.Namespace) -> None:
-    """A run is not to be lost for a wrong path."""
-    for path in (options.json, options.junit):
-        if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
-            raise UsageError(f"{path}: cannot be written; give a file in an existing directory")
 
 
 # Vector files

@@ -1,8 +1,7 @@
 """A scenario on both engines: the reference first, then the core, which is given the same."""
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import Any, TypeVar, cast
 
 from model.kvm.guest_trace import GuestEvent
 from model.kvm.properties import Property, Violation
@@ -11,9 +10,8 @@ from tb.core.testbench import CoreTestbench
 from tb.kvm.hosts import Factory, upstream
 from tb.kvm.quick import QuickEngine
 from tb.kvm.scenarios import MOST_EVENTS, Scenario
+from tb.sims import run_now
 from tb.testbench import Failure
-
-T = TypeVar("T")
 
 
 @cache
@@ -87,12 +85,3 @@ def lines(scenario: Scenario, violations: Sequence[Violation]) -> list[str]:
     for each in violations:
         found.setdefault(each.property, f"{each} ({scenario.symbol(each.pc)})")
     return [found[which] for which in sorted(found, key=lambda each: each.name)]
-
-
-def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that waits for nothing: one of the reference alone."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return cast(T, end.value)
-    raise RuntimeError("it waits for something")

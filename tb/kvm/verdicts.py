@@ -7,6 +7,7 @@ from model.kvm.session import Session
 from tb.kvm import play
 from tb.kvm.hosts import HOSTS, Factory
 from tb.kvm.scenarios import SCENARIOS
+from tb.sims import run_now
 
 HEADER = ("property", "", *HOSTS)
 
@@ -27,7 +28,7 @@ def of_host(make: Factory) -> dict[Property, list[str]]:
     """What a host breaks, on the reference."""
     found: dict[Property, list[str]] = {}
     for scenario in SCENARIOS:
-        session: Session = play.run_now(play.on_reference(scenario, make, quick=True))
+        session: Session = run_now(play.on_reference(scenario, make, quick=True))
         for each in sorted(play.broken(session), key=lambda each: each.name):
             found.setdefault(each, []).append(scenario.name)
     return found

@@ -6,7 +6,7 @@ from typing import Any
 from tb.cases import CASES, Case
 from tb.core.testbench import CoreTestbench
 from tb.harness import CORE, Design
-from tb.sims import SimulatorError
+from tb.sims import SimulatorError, run_now
 from tb.testbench import Testbench
 
 SEED = 1  #: that the regression runs with, if no other is given
@@ -14,15 +14,6 @@ SEED = 1  #: that the regression runs with, if no other is given
 
 class BrokenDesign(Exception):
     """The design itself, without a mutation, fails a test: then there is nothing to measure."""
-
-
-def finished(coroutine: Any) -> Any:
-    """What a coroutine returns that never waits for anything."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value
-    raise RuntimeError("the test waits for something that is not the simulator")
 
 
 def fails(case: Case, simulator: Any) -> bool:
@@ -36,7 +27,7 @@ def fails(case: Case, simulator: Any) -> bool:
         await tb.finish()
 
     try:
-        finished(run())
+        run_now(run())
     except SimulatorError:
         raise
     except Exception:

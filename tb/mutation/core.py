@@ -36,7 +36,7 @@ from tb.mutation import bench
 from tb.mutation.bench import BrokenDesign
 from tb.mutation.mutants import CORE_TARGET, SELECT, Mutant, mutated
 from tb.scoreboard import Mismatch
-from tb.sims import cxx, words
+from tb.sims import cxx, run_now, words
 from tb.sims.builds import kept
 from tb.sims.compiled import Adapter
 from tb.testbench import Failure, Simulator
@@ -146,7 +146,7 @@ def _recorded(place: Path, name: str) -> list[_Run]:
     core = _Core(place)
     core.select(0)
     tb = _Recorder(core, name, bench.SEED)
-    bench.finished(cases.CASES[name].body(tb))
+    run_now(cases.CASES[name].body(tb))
     return tb.runs
 
 
@@ -176,13 +176,13 @@ def _killed(core: _Core, run: _Run) -> bool:
 def _same_rows(core: _Core, run: _Run) -> bool | None:
     """Whether the mutant does what the core did. None: the reference has to say."""
     machine = core.machine()
-    bench.finished(machine.start(run.image, run.inputs))
+    run_now(machine.start(run.image, run.inputs))
     at = 0
     while at < len(run.rows):
         limits = Limits(
             min(at + BATCH, len(run.rows)), run.cycles + HANG, run.limits.at_self_branch
         )
-        raw = bench.finished(machine.run(limits)).raw
+        raw = run_now(machine.run(limits)).raw
         right = run.rows.raw[at : at + len(raw)]
         differs = raw ^ right
         if (differs & _COUNTER).any():
@@ -204,7 +204,7 @@ def _passes(core: _Core, run: _Run) -> bool:
             pass
 
     try:
-        bench.finished(play())
+        run_now(play())
     except (Mismatch, Failure):
         return False
     return True
@@ -274,7 +274,7 @@ class _Start:
     inputs: Inputs
 
     def replay(self, machine: words.CompiledMachine) -> bool:
-        bench.finished(machine.start(self.image, self.inputs))
+        run_now(machine.start(self.image, self.inputs))
         return True
 
 
@@ -305,7 +305,7 @@ class _Ran:
 
     def replay(self, machine: words.CompiledMachine) -> bool:
         last = min(self.limits.cycles, self.cycles + HANG)
-        rows = bench.finished(machine.run(replace(self.limits, cycles=last)))
+        rows = run_now(machine.run(replace(self.limits, cycles=last)))
         return _checksum(rows) == self.rows
 
 

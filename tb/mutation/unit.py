@@ -9,10 +9,7 @@ after the other.
 """
 
 import contextlib
-import json
-import pickle
 import random
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -21,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from hw.emit import EmitError, run_pyosys
-from hw.lanes import CXXRTL, GATES, Lanes, _Netlist
+from hw.emit import EmitError
+from hw.lanes import GATES, lanes_of
 from model.planes import WORD
 from tb import cases, scoreboard
 from tb.harness import STIMULUS, UNIT, row_planes, width
@@ -30,11 +27,9 @@ from tb.mutation import bench
 from tb.mutation.bench import BrokenDesign
 from tb.mutation.mutants import SELECT, UNIT_TARGET, Mutant, mutated
 from tb.scoreboard import Move
-from tb.sims import SimulatorError, cxx
+from tb.sims import SimulatorError, compiled, cxx, run_now
 from tb.sims.builds import kept
-from tb.sims.compiled import LANES_GLUE, Adapter, _Library, _lines, _matrix, _source
-
-NETLIST = "lanes.pickle"  #: file of a build
+from tb.sims.compiled import LANES_GLUE, Adapter, Library, matrix, row_of
 
 #: Tests in lanes: those that kill most for their time, and those that take longer.
 FIRST = (
@@ -57,40 +52,14 @@ def build(mutants: Sequence[Mutant]) -> Path:
 
 
 def _build(text: str, place: Path) -> None:
-    design = _gates(text)
-    glue = LANES_GLUE.format(
-        inputs=_lines("    top.p_i{0}.data[0] = in[{0} * stride + at];", len(design.inputs)),
-        registers=_lines(
-            "    top.p_q{0}.curr.data[0] = registers[{0} * stride + at];", design.registers
-        ),
-        next=_lines(
-            "    registers[{0} * stride + at] = top.p_q{0}.next.data[0];", design.registers
-        ),
-        outputs=_lines("    out[{0} * stride + at] = top.p_o{0}.data[0];", design.driven),
-    )
-    cxx.build(design.source + glue, cxx.FAST, place)
-    (place / NETLIST).write_bytes(pickle.dumps(design))
+    try:
+        design = lanes_of(text)
+    except EmitError as error:
+        raise SimulatorError(str(error)) from None
+    compiled.build_lanes(design, place)
 
 
-def _gates(text: str) -> Lanes:
-    """`hw.lanes.lanes`, of a netlist."""
-    with tempfile.TemporaryDirectory() as directory:
-        place = Path(directory)
-        try:
-            (place / "design.il").write_text(text)
-            run_pyosys(GATES, place)
-            netlist = _Netlist(json.loads((place / "gates.json").read_text())["modules"]["design"])
-            (place / "lanes.il").write_text("\n".join(netlist.rtlil()) + "\n")
-            run_pyosys(CXXRTL, place)
-        except EmitError as error:
-            raise SimulatorError(str(error)) from None
-        source = (place / "lanes.cc").read_text()
-    return Lanes(source, netlist.inputs, netlist.outputs, len(netlist.driven), netlist.registers)
-
-
-@cache
-def _library(place: Path) -> _Library:
-    return _Library(place / cxx.LIBRARY, pickle.loads((place / NETLIST).read_bytes()))
+_library = cache(compiled.library_at)
 
 
 # In lanes
@@ -99,12 +68,12 @@ def _library(place: Path) -> _Library:
 class _Copies:
     """The unit and some mutants of it, each in as many lanes, which all get the same stimulus."""
 
-    def __init__(self, library: _Library, numbers: Sequence[int], lanes: int):
+    def __init__(self, library: Library, numbers: Sequence[int], lanes: int):
         design, words = library.design, lanes // WORD
         self._library = library
-        self._inputs = _matrix(len(design.inputs), words)
-        self._right, self._found = (_matrix(design.driven, words) for _ in range(2))
-        self._registers = {n: _matrix(design.registers, words) for n in (0, *numbers)}
+        self._inputs = matrix(len(design.inputs), words)
+        self._right, self._found = (matrix(design.driven, words) for _ in range(2))
+        self._registers = {n: matrix(design.registers, words) for n in (0, *numbers)}
         place = {pin: at for at, pin in enumerate(design.inputs)}
         self._places = {
             name: [
@@ -142,7 +111,7 @@ class _Copies:
         return killed
 
     def _wrong(self, move: Move, outputs: Any) -> bool:
-        rows = row_planes([_source(name, self._inputs, outputs) for name in self._library.row])
+        rows = row_planes([row_of(name, self._inputs, outputs) for name in self._library.row])
         return scoreboard.wrong_lane(move, rows) is not None
 
 
@@ -153,7 +122,7 @@ class _AllKilled(Exception):
 class _LanesBench:
     """What a test in lanes takes (`tb.testbench.Testbench`), for some mutants at once."""
 
-    def __init__(self, library: _Library, name: str, numbers: Sequence[int]):
+    def __init__(self, library: Library, name: str, numbers: Sequence[int]):
         self.rng = random.Random(f"{name} {bench.SEED}")
         self.simulator = SimpleNamespace(lanes=Adapter.lanes, steps=Adapter.steps)
         self.inputs = 0
@@ -181,7 +150,7 @@ def in_lanes(
         numbers = [mutant.number for mutant, by in killed.items() if not by]
         tb = _LanesBench(_library(place), name, numbers)
         with contextlib.suppress(_AllKilled):
-            bench.finished(cases.CASES[name].body(tb))
+            run_now(cases.CASES[name].body(tb))
         killed |= {m: name for m in killed if m.number in numbers and m.number not in tb.alive}
     return killed
 
@@ -194,7 +163,7 @@ class _OneLane:
 
     lanes, steps, rows = Adapter.lanes, Adapter.steps, Adapter.rows
 
-    def __init__(self, library: _Library, number: int):
+    def __init__(self, library: Library, number: int):
         design = library.design
         self._number = number
         counts = (design.driven, len(design.inputs), design.registers)

@@ -53,6 +53,8 @@ class Claim:
     prove: Callable[[Path, float], Outcome]
 
 
+Prove = Callable[[Path, float], Outcome]
+
 CLAIMS: dict[str, Claim] = {}
 
 
@@ -61,3 +63,11 @@ def register(claim: Claim) -> None:
     if claim.name in CLAIMS:
         raise ValueError(f"two claims are named {claim.name}")
     CLAIMS[claim.name] = claim
+
+
+def stated_by(write: Callable[..., None], group: str, source: str, prove: Prove) -> None:
+    """Add a claim that a function states: it has its name, and its docstring is the sentence."""
+    assert write.__doc__
+    sentence = " ".join(write.__doc__.split())
+    name = f"{group}.{write.__name__}"
+    register(Claim(name, sentence, source, Method.INDUCTION, prove))

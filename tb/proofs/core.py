@@ -38,7 +38,7 @@ from hw.core.sysregs import STORED
 from hw.core.timing import LATENCY, TimingClass
 from model.arch import EL, SYSREGS, Access, Retire, StepState
 from tb.failures import value_text
-from tb.proofs.claims import Claim, Method, Outcome, Status, register
+from tb.proofs.claims import Outcome, Status, stated_by
 from tb.proofs.manual import Controls, either, one_of
 from tb.proofs.yosys import Answer, Check, Cycles, EngineError, Problem, Verdict, ask, not_proved
 from tb.scoreboard import Difference
@@ -484,10 +484,8 @@ def rule(source: str) -> Callable[[Property], Property]:
 
     def add(write: Property) -> Property:
         name = f"core.{write.__name__}"
-        assert write.__doc__
         RULES[name] = Rule(name, write)
-        sentence = " ".join(write.__doc__.split())
-        register(Claim(name, sentence, source, Method.INDUCTION, partial(prove, name)))
+        stated_by(write, "core", source, partial(prove, name))
         return write
 
     return add

@@ -21,7 +21,7 @@ from hw.step import StepUnit
 from model.arch import Event, Last, StepState
 from tb.harness import ROW
 from tb.proofs import counterexample
-from tb.proofs.claims import Claim, Method, Outcome, register
+from tb.proofs.claims import Outcome, stated_by
 from tb.proofs.manual import Controls, ProgramStatus, either, field, one_of
 from tb.proofs.yosys import Problem, not_proved, settle
 
@@ -268,10 +268,8 @@ def rule(group: str, source: str) -> Callable[[Property], Property]:
 
     def add(write: Property) -> Property:
         name = f"{group}.{write.__name__}"
-        assert write.__doc__
         RULES[name] = Rule(name, write)
-        sentence = " ".join(write.__doc__.split())
-        register(Claim(name, sentence, source, Method.INDUCTION, partial(prove, name)))
+        stated_by(write, group, source, partial(prove, name))
         return write
 
     return add

@@ -21,6 +21,15 @@ class SimulatorError(Exception):
     """A simulator that could not be built or run: its text says what failed, and where to look."""
 
 
+def run_now(coroutine: Any) -> Any:
+    """What a coroutine returns that never waits for anything, as on a simulator in this process."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise RuntimeError("the task waits for something that is not the simulator")
+
+
 class Adapter(Protocol):
     """What an adapter module has."""
 

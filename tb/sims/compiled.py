@@ -21,7 +21,7 @@ from hw.lanes import Lanes, lanes
 from model.planes import ONES, WORD, ZEROS, Planes
 from tb.core.machine import CycleByCycle, Machine
 from tb.harness import CORE, ROW, STIMULUS, UNIT, Design, Harness, Rows, Step, row_planes, width
-from tb.sims import SimulatorError, Task, cxx
+from tb.sims import SimulatorError, Task, cxx, run_now
 from tb.sims.builds import kept
 from tb.sims.recorder import Recorder
 from tb.sims.view import View
@@ -62,22 +62,13 @@ def run(task: Task, waves: Path | None = None, design: Design = UNIT) -> Any:
         raise SimulatorError(why)
     library = _lanes_library() if design is UNIT else None
     if waves is None:
-        return _finished(task(Adapter(library, _OneLane(library) if library else Words(design))))
+        return run_now(task(Adapter(library, _OneLane(library) if library else Words(design))))
     waves.open("wb").close()  # says now, not after the run, that it cannot be written
     shown = View(design, waves) if library else Recorder(design, waves)
     try:
-        return _finished(task(Adapter(library, shown)))
+        return run_now(task(Adapter(library, shown)))
     finally:
         shown.close()
-
-
-def _finished(coroutine: Any) -> Any:
-    """What a coroutine returns that never waits for anything."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value
-    raise RuntimeError("the task waits for something that is not the simulator")
 
 
 class Adapter:
@@ -86,7 +77,7 @@ class Adapter:
     lanes, steps = 1 << 18, 64  #: many: numpy's overhead is small beside the work
     rows = 1 << 20
 
-    def __init__(self, library: "_Library | None", one: "_OneLane | Words | View | Recorder"):
+    def __init__(self, library: "Library | None", one: "_OneLane | Words | View | Recorder"):
         self._library, self._one = library, one  #: the lanes are those of the step unit
 
     async def reset(self) -> None:
@@ -114,7 +105,7 @@ class Adapter:
         )
 
 
-class _Library:
+class Library:
     """The compiled function, and which pin has which row."""
 
     def __init__(self, path: Path, design: Lanes):
@@ -133,13 +124,13 @@ class _Library:
 class _Driver:
     """Any number of lanes, each driven port by port."""
 
-    def __init__(self, library: _Library, count: int):
+    def __init__(self, library: Library, count: int):
         words = count // WORD
         design = library.design
-        self._inputs = _matrix(len(design.inputs), words)
-        self._registers = _matrix(design.registers, words)
-        self._outputs = _matrix(design.driven, words)
-        self._row = [_source(name, self._inputs, self._outputs) for name in library.row]
+        self._inputs = matrix(len(design.inputs), words)
+        self._registers = matrix(design.registers, words)
+        self._outputs = matrix(design.driven, words)
+        self._row = [row_of(name, self._inputs, self._outputs) for name in library.row]
         self._edge = library.edge(self._inputs, self._registers, self._outputs)
         place = {pin: at for at, pin in enumerate(design.inputs)}
         self._places = {
@@ -164,14 +155,14 @@ class _Driver:
         return row_planes(self._row)
 
 
-def _source(name: str, inputs: Any, outputs: Any) -> Any:
+def row_of(name: str, inputs: Any, outputs: Any) -> Any:
     """The row that drives an output (`hw.lanes.Lanes.outputs`)."""
     if name in ("0", "1"):
         return ONES if name == "1" else ZEROS
     return (inputs if name[0] == "i" else outputs)[int(name[1:])]
 
 
-def _matrix(rows: int, words: int) -> Any:
+def matrix(rows: int, words: int) -> Any:
     """Zeros. A row is not a power of two long: its words would share the cache's sets with those of
     all other rows, and the hardware's step would take four times as long."""
     line = 64 // np.uint64(0).itemsize
@@ -181,7 +172,7 @@ def _matrix(rows: int, words: int) -> Any:
 class _OneLane:
     """One lane, driven by whole words."""
 
-    def __init__(self, library: _Library):
+    def __init__(self, library: Library):
         design = library.design
         self._pins = [n if port == "stimulus" else width(STIMULUS) for port, n in design.inputs]
         # All in one array, so that a row's bits can be picked from inputs, outputs and constants.
@@ -213,11 +204,11 @@ class _OneLane:
 
 
 @cache
-def _lanes_library() -> _Library:
+def _lanes_library() -> Library:
     # Yosys is asked only where there is no build yet: it takes a second.
     source = rtlil(Harness(UNIT), "harness") + inspect.getsource(hw.lanes) + LANES_GLUE
-    build = kept("compiled", cxx.depends_on(source), _build_lanes)
-    return _Library(build / cxx.LIBRARY, pickle.loads((build / NETLIST).read_bytes()))
+    depends = cxx.depends_on(source)
+    return library_at(kept("compiled", depends, lambda place: build_lanes(_netlist(), place)))
 
 
 def _netlist() -> Lanes:
@@ -227,8 +218,8 @@ def _netlist() -> Lanes:
         raise SimulatorError(str(error)) from None
 
 
-def _build_lanes(place: Path) -> None:
-    design = _netlist()
+def build_lanes(design: Lanes, place: Path) -> None:
+    """Compile lanes to a `Library` in a directory. SimulatorError."""
     glue = LANES_GLUE.format(
         inputs=_lines("    top.p_i{0}.data[0] = in[{0} * stride + at];", len(design.inputs)),
         registers=_lines(
@@ -241,6 +232,11 @@ def _build_lanes(place: Path) -> None:
     )
     cxx.build(design.source + glue, cxx.FAST, place)
     (place / NETLIST).write_bytes(pickle.dumps(replace(design, source="")))
+
+
+def library_at(place: Path) -> "Library":
+    """What `build_lanes` has compiled there."""
+    return Library(place / cxx.LIBRARY, pickle.loads((place / NETLIST).read_bytes()))
 
 
 def _lines(text: str, count: int) -> str:

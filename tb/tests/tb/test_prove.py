@@ -16,7 +16,7 @@ import pytest
 
 import tb
 from model.hyp.sequences import load as load_sequence
-from tb import prove
+from tb import prove, report
 from tb.proofs import sequences
 from tb.proofs.claims import CLAIMS, Claim, Method, Outcome, Status
 from tb.prove import main
@@ -277,7 +277,7 @@ def test_a_full_disk_is_named(run, monkeypatch):
     def full(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(prove, "writing", full)
+    monkeypatch.setattr(report, "writing", full)
     code, _, err = run("toy.proved", "--json", "out.json")
     assert (code, err) == (2, ["error: out.json: No space left on device"])
 

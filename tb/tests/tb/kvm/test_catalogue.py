@@ -5,7 +5,8 @@ import pytest
 from model.kvm.properties import Property
 from tb.kvm import play
 from tb.kvm.catalogue import CATALOGUE
-from tb.kvm.play import on_reference, run_now
+from tb.kvm.play import on_reference
+from tb.sims import run_now
 
 #: What each defect is known to break (the project's list of them): one of these at the least.
 KNOWN = {

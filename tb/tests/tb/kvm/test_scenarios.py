@@ -5,9 +5,10 @@ import pytest
 from model.kvm.session import Session
 from tb.kvm import play
 from tb.kvm.hosts import HOSTS, upstream
-from tb.kvm.play import on_reference, run_now
+from tb.kvm.play import on_reference
 from tb.kvm.quick import QuickEngine
 from tb.kvm.scenarios import BY_NAME, MOST_EVENTS, SCENARIOS
+from tb.sims import run_now
 
 
 async def undebugged(guest):
@@ -51,15 +52,3 @@ def test_an_instruction_has_the_name_of_the_label_before_it():
     assert scenario.symbol(scenario.guest.image.symbols["store"] + 4) == "store + 1"
     assert scenario.symbol(entry) == "start"
     assert scenario.symbol(entry + 4) == "start + 1"
-
-
-def test_a_coroutine_that_waits_for_something_is_not_run_now():
-    class Never:
-        def __await__(self):
-            yield
-
-    async def waits():
-        await Never()
-
-    with pytest.raises(RuntimeError, match="it waits for something"):
-        run_now(waits())

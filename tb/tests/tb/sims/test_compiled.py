@@ -372,7 +372,7 @@ def test_the_compiler_of_the_environment_comes_first(monkeypatch):
 def toolchain(monkeypatch, tmp_path):
     """Builds go to tmp_path, by a compiler that has done it before; it counts in a file."""
     with monkeypatch.context() as patch:
-        patch.setattr(compiled, "_Library", lambda path, _: path)
+        patch.setattr(compiled, "Library", lambda path, _: path)
         ready = compiled._lanes_library.__wrapped__()
     monkeypatch.setattr(builds, "SIM_BUILD", tmp_path / "sim_build")
     times = tmp_path / "times"
