@@ -136,11 +136,11 @@ class Planes:
 
     # Lane by lane. As in numpy, == and != give no bool: the types of `object` forbid that.
 
-    def __ne__(self, other: Any) -> "Planes":  # type: ignore[override]
+    def __ne__(self, other: Any) -> "Planes":  # type: ignore[override]  # lane by lane
         different = (self ^ other).rows
         return Planes([reduce(_or, different, ZEROS)])
 
-    def __eq__(self, other: Any) -> "Planes":  # type: ignore[override]
+    def __eq__(self, other: Any) -> "Planes":  # type: ignore[override]  # lane by lane
         return ~self.__ne__(other)
 
     def __lt__(self, other: Any) -> "Planes":

@@ -190,7 +190,7 @@ class Processes(Generic[T]):
         """Tasks that have come to their end within TICK, with the result (see `Crew`)."""
         busy = {worker.connection: worker for worker in self._workers if worker.task}
         # `wait` gives back what it is given, though its types also allow sockets and files.
-        return [self._finish(busy[each]) for each in wait(list(busy), TICK)]  # type: ignore[index]
+        return [self._finish(busy[each]) for each in wait(list(busy), TICK)]  # type: ignore[index]  # what wait() gives is in it
 
     def _finish(self, worker: _Worker[T]) -> tuple[Task[T], Any]:
         task = worker.task

@@ -1,5 +1,6 @@
 """Lanes on a simulator that has one design: one lane after the other."""
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable
 from typing import TypeVar
 
@@ -10,18 +11,18 @@ from tb.harness import CORE, Design, Rows, Step, rows_of, words_of
 S = TypeVar("S", bound=Step)
 
 
-class OneByOne:
+class OneByOne(ABC):
     """Base of the adapters that drive a word a cycle: `play` is made of `cycle`."""
 
     lanes, steps, rows = 64, 24, 200  #: few: each cycle takes its time
 
+    @abstractmethod
     async def reset(self) -> None:
         """See `tb.testbench.Simulator`."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def cycle(self, stimulus: int) -> int:
         """One clock cycle: see `tb.testbench.Simulator`."""
-        raise NotImplementedError
 
     def machine(self, design: Design = CORE) -> Machine:
         """See `tb.testbench.Simulator`."""

@@ -119,7 +119,7 @@ class Packed:
     def __init__(self, shape: Any):
         layout = data.Layout.cast(shape)
         self._places = [(field.offset, field.width) for _, field in layout]
-        self._tuple = namedtuple("Fields", [name for name, _ in layout])  # type: ignore[misc]
+        self._tuple = namedtuple("Fields", [name for name, _ in layout])  # type: ignore[misc]  # the names are known when it runs
 
     def unpack(self, bits: int) -> Any:
         """The fields, each a plain number: what is a struct in the struct stays bits."""

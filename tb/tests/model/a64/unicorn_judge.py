@@ -100,7 +100,7 @@ class Judge:
     def expected(self) -> tuple[list[int], bytes]:
         """The same of unicorn."""
         # What Uc() makes is of a subclass, which has the method.
-        registers = list(self.machine.reg_read_batch(_READ))  # type: ignore[attr-defined]
+        registers = list(self.machine.reg_read_batch(_READ))  # type: ignore[attr-defined]  # Uc has it at run time
         return registers, bytes(self.machine.mem_read(DATA, DATA_SIZE))
 
 
