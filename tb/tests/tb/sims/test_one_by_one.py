@@ -27,6 +27,9 @@ class Recorder(OneByOne):
     def __init__(self, rng):
         self.rng, self.words, self.rows = rng, [], []
 
+    async def reset(self):
+        raise AssertionError("lanes are not reset one by one")
+
     async def cycle(self, stimulus):
         self.words.append(stimulus)
         self.rows.append(self.rng.getrandbits(width(ROW)))
