@@ -163,17 +163,24 @@ def _print(text: str) -> None:
         raise
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the design and print its size; 0, or 2 if something is missing or fails."""
-    parser = argparse.ArgumentParser(prog="python -m hw.emit", description=__doc__)
-    parser.add_argument("--core", action="store_true", help="the core, not the step unit alone")
-    parser.add_argument(
-        "-o", dest="file", type=Path, metavar="FILE", help="default: standard output"
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m hw.emit",
+        description="Write the step unit or the core as Verilog, RTLIL or C++; count its cells.",
+        epilog="Exit code: 0 done, 2 something is missing or fails.",
     )
-    formats = parser.add_mutually_exclusive_group()
+    p.add_argument("--core", action="store_true", help="the core, not the step unit alone")
+    p.add_argument("-o", dest="file", type=Path, metavar="FILE", help="default: standard output")
+    formats = p.add_mutually_exclusive_group()
     formats.add_argument("--rtlil", action="store_true", help="RTLIL instead of Verilog")
     formats.add_argument("--cxx", action="store_true", help="C++ (CXXRTL) instead of Verilog")
-    options = parser.parse_args(argv)
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the design and print its size; 0, or 2 if something is missing or fails."""
+    options = parser().parse_args(argv)
     convert = rtlil if options.rtlil else cxxrtl if options.cxx else verilog
     name, component, mapping = (
         (CORE_NAME, Core, QUICK) if options.core else (NAME, StepUnit, THOROUGH)

@@ -21,8 +21,8 @@ from model.arch import EL, Event, Last, StepState
 #: What happens in this cycle. Values that the event does not use are ignored.
 EventPort = wiring.Signature(
     {
-        "valid": Out(1),
-        "kind": Out(Event),
+        "valid": Out(1),  # there is an event in this cycle
+        "kind": Out(Event),  # which one
         "pc": Out(64),  # address of the instruction
         "target_el": Out(EL),  # EL that svc, hvc, smc, exception and interrupt are taken to
         "spsr": Out(SPSR_ELx),  # SPSR_ELx for eret, DSPSR for debug_exit
@@ -46,11 +46,11 @@ Choices = wiring.Signature(
 #: where the PE starts, or a checkpoint restored.
 Load = wiring.Signature(
     {
-        "enable": Out(1),
-        "pstate": Out(PSTATE),
+        "enable": Out(1),  # load the state below at the end of this cycle
+        "pstate": Out(PSTATE),  # el, nrw, d, ss, il
         "mdscr_el1": Out(MDSCR_EL1),  # as the PE sees it
         "mdscr_el1_written": Out(MDSCR_EL1),  # as last written: the same, but for an unseen write
-        "last": Out(Last),
+        "last": Out(Last),  # what was stepped before
     }
 )
 

@@ -60,6 +60,8 @@ and
   esrs, notes    the ESRs given, decoded; what was ignored or assumed
 A rule is {rule, says, ok, applies, reads}; ok is true where it does not apply."""
 
+EXIT_HELP = "Exit code: 0 answered, 2 it could not be, 130 interrupted."
+
 
 # Words for values. A value of `Why` is a numpy scalar, which `:d` prints as a number.
 
@@ -357,24 +359,25 @@ def _names() -> Iterator[str]:
     yield from (f"  {name:<14} {meaning}" for name, meaning in REGISTERS.items())
 
 
-def _parser() -> argparse.ArgumentParser:
-    names = "\n".join(_names())
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    names = "names (in any case; values are 0x... or decimal):\n" + "\n".join(_names())
+    p = _Parser(
         prog="python -m model.explain",
         usage="python -m model.explain [--json] NAME=VALUE ...\n"
         "       python -m model.explain --vectors IN.csv -o OUT.csv",
         description=f"Why a single step fires or does not, from a register dump.\n\n  {EXAMPLE}",
-        epilog=f"names (in any case; values are 0x... or decimal):\n{names}\n\n{JSON_HELP}",
+        epilog="\n\n".join((names, JSON_HELP, EXIT_HELP)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         add_help=False,
     )
-    parser.add_argument("words", nargs="*", metavar="NAME=VALUE", help="see the names below")
-    parser.add_argument("-h", "--help", action="store_true", help="show this help")
-    parser.add_argument("--json", action="store_true", help="print the facts as a JSON object")
-    parser.add_argument("--vectors", type=Path, metavar="IN.csv", help="answer a vector file")
-    parser.add_argument("-o", dest="output", type=Path, metavar="OUT.csv", help="where to write it")
-    return parser
+    p.add_argument("words", nargs="*", metavar="NAME=VALUE", help="see the names below")
+    p.add_argument("-h", "--help", action="store_true", help="show this help")
+    p.add_argument("--json", action="store_true", help="print the facts as a JSON object")
+    p.add_argument("--vectors", type=Path, metavar="IN.csv", help="answer a vector file")
+    p.add_argument("-o", dest="output", type=Path, metavar="OUT.csv", help="where to write it")
+    return p
 
 
 def _answer_vectors(args: argparse.Namespace) -> str:
@@ -407,12 +410,12 @@ def _stop(text: str, status: int) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    parser = _parser()
+    p = parser()
     if not argv:
-        print(f"{parser.format_usage()}example: {EXAMPLE}", file=sys.stderr)
+        print(f"{p.format_usage()}example: {EXAMPLE}", file=sys.stderr)
         return 2
-    args = parser.parse_intermixed_args(argv)
-    print(parser.format_help() if args.help else _answer(args), flush=True)
+    args = p.parse_intermixed_args(argv)
+    print(p.format_help() if args.help else _answer(args), flush=True)
     return 0
 
 

@@ -287,11 +287,20 @@ def _steps() -> Iterator[Callable[[str], None]]:
         yield lambda name: shown.update(task, description=f"measuring {name}", refresh=True)
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m tb.bench",
+        description="How fast everything is, side by side, and how time and memory grow.",
+        epilog="Exit code: 0 done, 2 it could not run.",
+    )
+    p.add_argument("--json", type=Path, metavar="FILE", help="write all that is measured")
+    return p
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a line for each measurement; 0, or 2 if it could not run."""
-    parser = argparse.ArgumentParser(prog="python -m tb.bench", description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that is measured")
-    options = parser.parse_args(argv)
+    options = parser().parse_args(argv)
     try:
         with _output(options.json) as file, _steps() as step:
             _run(file, step)

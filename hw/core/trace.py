@@ -11,7 +11,7 @@ from model.arch import EL, Access, Event, Last, Retire, StepState
 
 CoreTrace = wiring.Signature(
     {
-        "valid": Out(1),
+        "valid": Out(1),  # a row is there in this cycle
         # inputs, as sampled when the row began
         "irq": Out(1),
         "fiq": Out(1),
@@ -22,26 +22,26 @@ CoreTrace = wiring.Signature(
         "wfx_ends": Out(1),
         "cycle_count": Out(64),  # PMCCNTR_EL0, if the instruction reads it
         # before
-        "pc": Out(64),
-        "el": Out(EL),
+        "pc": Out(64),  # address of the instruction
+        "el": Out(EL),  # current EL
         "eld": Out(EL),  # debug target
         "enabled": Out(1),  # debug exceptions are enabled
-        "state": Out(StepState),
+        "state": Out(StepState),  # step state
         "last": Out(Last),  # what was stepped before
         # what
-        "kind": Out(Retire),
+        "kind": Out(Retire),  # an instruction, or which exception
         "word": Out(32),  # as fetched; 0 where nothing was
         "event": Out(Event),  # given to the step unit
         # exception: what was written to the registers of the target EL
-        "target_el": Out(EL),
+        "target_el": Out(EL),  # EL that it was taken to
         "esr": Out(64),
         "elr": Out(64),
         "spsr": Out(64),
         "far": Out(64),
         "hpfar": Out(64),
-        "sets_esr": Out(1),
-        "sets_far": Out(1),
-        "sets_hpfar": Out(1),
+        "sets_esr": Out(1),  # ESR was written
+        "sets_far": Out(1),  # FAR was written
+        "sets_hpfar": Out(1),  # HPFAR was written
         # general registers written: a result or the link, the second of a pair, a base written
         # back. 31 is the stack pointer in use.
         "x0_en": Out(1),
@@ -58,7 +58,7 @@ CoreTrace = wiring.Signature(
         "sys_reg": Out(15),  # arch.SysReg.number
         "sys_value": Out(64),
         # memory
-        "mem": Out(Access),
+        "mem": Out(Access),  # whether there was an access, and which
         "mem_address": Out(64),
         "mem_size": Out(3),  # log2 of the bytes
         "mem_data": Out(128),  # as loaded or stored, in the low bytes

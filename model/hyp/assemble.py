@@ -152,15 +152,20 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line. Returns the exit status."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
         prog="python -m model.hyp.assemble",
         description="Re-assemble model/hyp/*.S and rewrite the .words files beside them.",
-        epilog="exit status: 0 done or the same, 1 --check found a difference, 2 could not run",
+        epilog="Exit code: 0 done or the same, 1 --check found a difference, 2 it could not run.",
     )
-    parser.add_argument("--check", action="store_true", help="compare only; change nothing")
-    check = parser.parse_args(arguments).check
+    p.add_argument("--check", action="store_true", help="compare only; change nothing")
+    return p
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    check = parser().parse_args(arguments).check
     try:
         texts = {DIRECTORY / f"{name}.words": _words_text(name) for name in NAMES}
         stale = [path for path, text in texts.items() if _read(path) != text]

@@ -163,15 +163,20 @@ def _check_version(kept: dict[Path, str], compiler: Assembler) -> None:
             )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line. Returns the exit status."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
         prog="python -m model.programs.build",
         description="Compile model/programs and rewrite the .words files there.",
-        epilog="exit status: 0 done or the same, 1 --check found a difference, 2 could not run",
+        epilog="Exit code: 0 done or the same, 1 --check found a difference, 2 it could not run.",
     )
-    parser.add_argument("--check", action="store_true", help="compare only; change nothing")
-    check = parser.parse_args(arguments).check
+    p.add_argument("--check", action="store_true", help="compare only; change nothing")
+    return p
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    check = parser().parse_args(arguments).check
     try:
         compiler = find_compiler()
         paths = {program: DIRECTORY / f"{program.name}.words" for program in PROGRAMS}
