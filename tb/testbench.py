@@ -113,6 +113,7 @@ class Testbench:
         self.played = 0  #: cycles of these: lanes times steps
         self.inputs = 0  #: of a block, where a case goes through all of them; they cover nothing
         self.tables: list[Table] = []  #: none: it finds out nothing but whether all is right
+        self.marked: int | None = None  #: see `tb.core.testbench`: no case marks a cycle
         self.simulator = simulator
         self._pc = 0
 

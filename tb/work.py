@@ -60,6 +60,7 @@ class Result:
     counts: Counts = field(repr=False)  #: coverage
     failure: str = ""  #: what is wrong, in full: several lines
     mismatch: int | None = None  #: the cycle where hardware and model part, if they do
+    marked: int | None = None  #: the cycle that the test itself marks in its waveform
     waves: Path | None = None
     inputs: int = 0  #: of a block, where the case goes through all of them
     killed: bool = False  #: it ended the process that ran it: it is not to be run again
@@ -134,6 +135,7 @@ async def _run_job(simulator: Simulator, job: Job, name: str) -> Result:
         counts,
         failure,
         mismatch,
+        tb.marked,
         inputs=tb.inputs,
         tables=tb.tables,
     )
@@ -158,7 +160,8 @@ def run_unit(unit: Unit) -> list[Result]:
     (job,) = unit.jobs
     vcd = waves.path(unit.waves, job.case, unit.simulator, job.seed)
     (result,) = adapter(unit.simulator).run(task, vcd, design)
-    result.waves = waves.write_save_file(vcd, unit.simulator, result.mismatch, _SHOWN[unit.design])
+    marked = result.marked if result.mismatch is None else result.mismatch
+    result.waves = waves.write_save_file(vcd, unit.simulator, marked, _SHOWN[unit.design])
     return [result]
 
 

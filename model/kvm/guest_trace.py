@@ -76,6 +76,7 @@ class GuestTrace:
     entries: list[Entry] = field(default_factory=list)
     rows: int = 0  #: so far
     cycle: int = 0  #: of the last row, or its number where there is no clock
+    guest_cycle: int = 0  #: the same of the last one in which the guest was entered, or ran
     _registers: dict[str, int] = field(default_factory=dict)
     _trapped: bool = False  #: the last exit is one that the host does something for
     _at_exit: tuple[int, int] = (0, 0)  #: ELR_EL1 and SPSR_EL1 then
@@ -87,11 +88,15 @@ class GuestTrace:
             self.cycle = cycles[n] if cycles else self.rows
             if row.sys_en and row.sys_reg in _NAME_OF_NUMBER:
                 self._registers[_NAME_OF_NUMBER[row.sys_reg]] = row.sys_value
-            if row.el == EL.EL2 and row.event == Event.ERET and row.kind == Retire.INSTRUCTION:
+            entered = row.el == EL.EL2 and row.event == Event.ERET
+            entered &= row.kind == Retire.INSTRUCTION
+            if entered:
                 self._moved(self._view(row), self._registers.get("ESR_EL1", 0))
                 self.entries.append(Entry(len(self.events), dict(self._registers)))
             elif row.el <= EL.EL1:
                 self._of_guest(row)
+            if entered or row.el <= EL.EL1:
+                self.guest_cycle = self.cycle
 
     def settle(self, vcpu: Vcpu, open_access: bool) -> None:
         """KVM_RUN has ended: the host may have moved the guest since its exit.

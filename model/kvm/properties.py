@@ -48,7 +48,7 @@ class Violation:
     property: Property
     run: int  #: which KVM_RUN of the vcpu, 0 the first
     pc: int  #: the guest's instruction
-    cycle: int  #: of the clock; the number of the row on the reference
+    cycle: int  #: of the clock, of the guest's last row; that row's number on the reference
     text: str  #: what was expected, what was found
 
     def __str__(self) -> str:
@@ -100,7 +100,7 @@ class Watch:
         self._runs += 1
 
     def _break(self, which: Property, pc: int, text: str) -> None:
-        self.broken.append(Violation(which, self._runs, pc, self.trace.cycle, text))
+        self.broken.append(Violation(which, self._runs, pc, self.trace.guest_cycle, text))
 
     def _judge(self, cpu: VirtualCpu, run: KvmRun, result: int) -> None:
         events = self.trace.events[self._begin :]

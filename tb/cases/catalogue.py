@@ -12,8 +12,15 @@ HEADER = ("defect", "", "scenario", "caught by", "and breaks", "at", "KVM_RUN", 
 
 
 async def catch(tb: CoreTestbench, defect: Defect) -> None:
-    """Play the faulty variant and its twin, each on the reference and on the core."""
+    """Play the twin and the faulty variant, each on the reference and on the core.
+
+    The faulty one comes last: a waveform has the last run, and is marked where the defect shows.
+    """
     tb.say([f"{defect.name}: {defect.text}"])
+    twin = await play.on_both(tb, defect.twin_scenario, defect.twin)
+    if twin.watch.broken:
+        tb.say(play.lines(defect.twin_scenario, twin.watch.broken))
+        raise Failure(f"the repaired twin of {defect.name} is accused")
     faulty = await play.on_both(tb, defect.scenario, defect.faulty)
     tb.say(play.lines(defect.scenario, faulty.watch.broken))
     caught = [each for each in faulty.watch.broken if each.property is defect.property]
@@ -26,10 +33,7 @@ async def catch(tb: CoreTestbench, defect: Defect) -> None:
     if found != defect.breaks:
         expected = play.names(set(defect.breaks))
         raise Failure(f"{defect.name} breaks {play.names(found)}, and should break {expected}")
-    twin = await play.on_both(tb, defect.twin_scenario, defect.twin)
-    if twin.watch.broken:
-        tb.say(play.lines(defect.twin_scenario, twin.watch.broken))
-        raise Failure(f"the repaired twin of {defect.name} is accused")
+    tb.marked = first.cycle
     others = play.names(found - {defect.property})
     where = (at, str(first.run), f"{first.cycle:,}", "clean")
     row = (defect.name, defect.title, defect.scenario.name, defect.property.name, others, *where)

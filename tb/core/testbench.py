@@ -24,6 +24,7 @@ class CoreTestbench:
         self.rng = random.Random(f"{name} {seed}")
         self.remarks: list[str] = []  #: printed when the test fails
         self.tables: list[Table] = []
+        self.marked: int | None = None  #: the cycle of the last run that its waveform shows
         self.clocked = 0  #: cycles of all runs
         self.checked = 0  #: rows of all runs
         self.counts = coverage.none()  #: of the rows that were held against the reference

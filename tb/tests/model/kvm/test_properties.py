@@ -599,10 +599,12 @@ def test_a_shadow_judges_nothing():
     assert (session.events != [], session.watch.broken) == (True, [])
 
 
-def test_a_violation_has_the_row_of_the_run():
+def test_a_violation_has_the_guests_last_row_of_the_run():
     session = watched(MissesAStep(), PLAIN, runs=1)
     (violation,) = session.watch.broken
-    assert violation.cycle == session.watch.trace.rows
+    (event, *_) = session.events
+    assert event.cycle < violation.cycle < session.watch.trace.rows
+    assert violation.cycle == session.watch.trace.guest_cycle
 
 
 def test_after_the_guest_has_gone_elsewhere_its_state_is_not_held_against_the_shadow():

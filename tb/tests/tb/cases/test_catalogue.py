@@ -8,6 +8,7 @@ from model.kvm.properties import Property
 from tb import cases
 from tb.cases import catalogue
 from tb.kvm.catalogue import CATALOGUE
+from tb.page import wave
 from tb.work import FAILED, PASSED, Job, Unit, adapter, load_cases, run_unit
 
 K1, M2 = (next(each for each in CATALOGUE if each.name == name) for name in ("K1", "M2"))
@@ -46,6 +47,22 @@ def test_it_passes_and_gives_a_row():
     ((name, title, scenario, caught, others, at, run_, _, twin),) = table.rows
     assert (name, title, scenario) == ("M2", M2.title, "plain")
     assert (caught, others, at, run_, twin) == ("P1", "-", "start", "0", "clean")
+
+
+def test_its_waveform_is_marked_where_the_defect_shows(tmp_path):
+    (result,) = run_unit(Unit("compiled", (Job("catalogue.K1", 1),), waves=tmp_path, design="core"))
+    (row,) = result.tables[0].rows
+    assert f"{result.marked:,}" == dict(zip(catalogue.HEADER, row, strict=True))["cycle"]
+    found = wave.read(result.waves.with_suffix(".vcd"), "core", result.marked)
+    lanes = dict(found.lanes)
+    assert found.cycles[found.moment] == result.marked
+    # The step that user space hears of is that of the instruction after the emulated one.
+    rows = list(zip(lanes["EL"], lanes["what"], lanes["instruction"], strict=True))
+    assert rows[found.moment - 2 : found.moment + 1] == [
+        ("EL2", "eret", "eret"),
+        ("EL1", "execute", "msr tpidr_el1, x3"),
+        ("EL1", "softstep_lower", ""),
+    ]
 
 
 def test_a_defect_that_is_not_caught_fails():
