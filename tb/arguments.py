@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +22,20 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print it and end the process."""
         self.exit(COULD_NOT_RUN, f"error: {message}; {self.prog} -h lists the options\n")
+
+
+class OutputConsole(Console):
+    """Raises BrokenPipeError: Rich's own exit code would be that of a mismatch."""
+
+    def on_broken_pipe(self) -> None:
+        """The caller knows what to do."""
+        raise BrokenPipeError
+
+
+def stop(why: str) -> int:
+    """Say in one line why it could not run; returns the exit code."""
+    print(f"error: {why}", file=sys.stderr)
+    return COULD_NOT_RUN
 
 
 def count(text: str) -> int:

@@ -11,6 +11,7 @@ from tb.scoreboard import DERIVED, Cycle, Mismatch
 from tb.testbench import Failure, Testbench
 
 BEFORE = 6  #: events shown that came before
+BEFORE_IT = "the events before it:"  #: the line above them
 
 
 def mismatch(tb: Testbench, error: Mismatch) -> str:
@@ -100,4 +101,4 @@ def event_text(at: int, cycle: Cycle) -> str:
 def _before(cycles: list[Cycle], end: int) -> list[str]:
     first = max(0, end - BEFORE)
     shown = ["  " + event_text(at, cycles[at]) for at in range(first, min(end + 1, len(cycles)))]
-    return ["the events before it:", *shown]
+    return [BEFORE_IT, *shown]
