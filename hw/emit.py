@@ -25,6 +25,7 @@ from amaranth.lib import wiring
 
 from hw.core.core import Core
 from hw.step import StepUnit
+from model.arguments import COULD_NOT_RUN, Parser, stop
 
 NAME, CORE_NAME = "step_unit", "a64_core"  #: of the modules
 
@@ -165,7 +166,7 @@ def _print(text: str) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m hw.emit",
         description="Write the step unit or the core as Verilog, RTLIL or C++; count its cells.",
         epilog="Exit code: 0 done, 2 something is missing or fails.",
@@ -193,24 +194,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             _print(text)
         taken = size(rtlil(component(), name), name, mapping)
     except EmitError as error:
-        return _stop(str(error))
+        return stop(str(error))
     except BrokenPipeError:  # the reader has seen enough
-        return 2
+        return COULD_NOT_RUN
     except OSError as error:
-        return _stop(f"{options.file or 'standard output'}: {error.strerror}")
+        return stop(f"{options.file or 'standard output'}: {error.strerror}")
     except KeyboardInterrupt:
-        return _stop("interrupted")
+        return stop("interrupted")
     effort = " (mapped quickly)" if mapping == QUICK else ""
     print(
         f"{name}: {taken.cells} cells, {taken.lut4} LUT4{effort}, {taken.flip_flops} flip-flops",
         file=sys.stdout if options.file else sys.stderr,
     )
     return 0
-
-
-def _stop(why: str) -> int:
-    print(f"error: {why}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

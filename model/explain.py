@@ -11,7 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from model.arch import (
     HCR_EL2,
@@ -31,6 +31,7 @@ from model.arch import (
     StepISS,
     StepState,
 )
+from model.arguments import COULD_NOT_RUN, Parser, UsageError, stop
 from model.columns import BY_NAME, COLUMNS, Kind
 from model.conditions import Rule
 from model.dump import REGISTERS, SPSRS, Dump, DumpError, read_words
@@ -338,15 +339,6 @@ def to_json(dump: Dump, why: Why) -> dict[str, Any]:
 # The command line
 
 
-class UsageError(Exception):
-    """A command line that cannot be used."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; -h shows the usage")
-
-
 def _names() -> Iterator[str]:
     for column in COLUMNS:
         default = Event.EXECUTE if column.name == "event" else column.default
@@ -362,7 +354,7 @@ def _names() -> Iterator[str]:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     names = "names (in any case; values are 0x... or decimal):\n" + "\n".join(_names())
-    p = _Parser(
+    p = Parser(
         prog="python -m model.explain",
         usage="python -m model.explain [--json] NAME=VALUE ...\n"
         "       python -m model.explain --vectors IN.csv -o OUT.csv",
@@ -404,16 +396,8 @@ def _answer(args: argparse.Namespace) -> str:
     return json.dumps(to_json(dump, why), indent=2) if args.json else "\n".join(to_text(dump, why))
 
 
-def _stop(text: str, status: int) -> int:
-    print(f"explain: {text}", file=sys.stderr)
-    return status
-
-
 def _run(argv: Sequence[str]) -> int:
     p = parser()
-    if not argv:
-        print(f"{p.format_usage()}example: {EXAMPLE}", file=sys.stderr)
-        return 2
     args = p.parse_intermixed_args(argv)
     print(p.format_help() if args.help else _answer(args), flush=True)
     return 0
@@ -424,15 +408,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(sys.argv[1:] if argv is None else argv)
     except (UsageError, DumpError, VectorError) as error:
-        return _stop(str(error), 2)
+        return stop(str(error))
     except KeyboardInterrupt:
-        return _stop("interrupted", 130)
+        stop("interrupted")
+        return 130
     except OSError as error:
         # Python flushes standard output once more on its way out: let that succeed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
-            return 2
-        return _stop(f"{error.filename or 'standard output'}: {error.strerror}", 2)
+            return COULD_NOT_RUN
+        return stop(f"{error.filename or 'standard output'}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -1,27 +1,16 @@
-"""What the command lines have in common: a wrong argument is one line, and exit code 2."""
+"""What the bench's command lines have in common, with what all have (`model.arguments`)."""
 
 import argparse
 import os
-import sys
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-COULD_NOT_RUN = 2
-
-
-class UsageError(Exception):
-    """The run was asked for something that cannot be: one line that says what and the mend."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, which names -h."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print it and end the process."""
-        self.exit(COULD_NOT_RUN, f"error: {message}; {self.prog} -h lists the options\n")
+from model.arguments import COULD_NOT_RUN as COULD_NOT_RUN
+from model.arguments import Parser as Parser
+from model.arguments import UsageError as UsageError
+from model.arguments import stop as stop
 
 
 class OutputConsole(Console):
@@ -30,12 +19,6 @@ class OutputConsole(Console):
     def on_broken_pipe(self) -> None:
         """The caller knows what to do."""
         raise BrokenPipeError
-
-
-def stop(why: str) -> int:
-    """Say in one line why it could not run; returns the exit code."""
-    print(f"error: {why}", file=sys.stderr)
-    return COULD_NOT_RUN
 
 
 def count(text: str) -> int:

@@ -29,6 +29,7 @@ from model.files import writing
 from model.machine import PE, derive, take
 from model.planes import Planes
 from tb import growth, plot, qemu, runner, work
+from tb.arguments import COULD_NOT_RUN, Parser, UsageError, check_writable, stop
 from tb.core import speed
 from tb.core.speed import Measure
 from tb.growth import Series
@@ -289,7 +290,7 @@ def _steps() -> Iterator[Callable[[str], None]]:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m tb.bench",
         description="How fast everything is, side by side, and how time and memory grow.",
         epilog="Exit code: 0 done, 2 it could not run.",
@@ -302,24 +303,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print a line for each measurement; 0, or 2 if it could not run."""
     options = parser().parse_args(argv)
     try:
+        check_writable(options.json)
         with _output(options.json) as file, _steps() as step:
             _run(file, step)
         sys.stdout.flush()
-    except SimulatorError as error:
-        return _stop(str(error))
+    except (UsageError, SimulatorError) as error:
+        return stop(str(error))
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 2
+        return COULD_NOT_RUN
     except OSError as error:
-        return _stop(f"{error.filename or 'standard output'}: {error.strerror}")
+        return stop(f"{error.filename or 'standard output'}: {error.strerror}")
     except KeyboardInterrupt:
-        return _stop("interrupted")
+        return stop("interrupted")
     return 0
-
-
-def _stop(why: str) -> int:
-    print(f"error: {why}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

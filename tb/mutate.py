@@ -18,7 +18,16 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from tb import report, runner
-from tb.arguments import COULD_NOT_RUN, Parser, UsageError, bar, check_writable, count
+from tb.arguments import (
+    COULD_NOT_RUN,
+    OutputConsole,
+    Parser,
+    UsageError,
+    bar,
+    check_writable,
+    count,
+    stop,
+)
 from tb.mutation import bench, core, equivalence, unit
 from tb.mutation.mutants import CORE_TARGET, TARGETS, TOP, UNIT_TARGET, Mutant, draw
 from tb.sims import SimulatorError, cxx
@@ -349,32 +358,22 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     return ENOUGH if found.enough else TOO_FEW
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # not Rich's exit code, which is that of a low score
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = parser().parse_args(argv)
     try:
-        return _run(options, _Console(highlight=False, soft_wrap=True))
+        return _run(options, OutputConsole(highlight=False, soft_wrap=True))
     except (UsageError, SimulatorError, bench.BrokenDesign, runner.WorkerDied) as error:
-        return _stop(str(error))
+        return stop(str(error))
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return COULD_NOT_RUN
     except OSError as error:
         file = "standard output" if error.errno == errno.ENOSPC else None
         where = error.filename or file
-        return _stop(f"{where}: {error.strerror}" if where else str(error))
+        return stop(f"{where}: {error.strerror}" if where else str(error))
     except KeyboardInterrupt:
-        return _stop("interrupted")
-
-
-def _stop(why: str) -> int:
-    print(f"error: {why}", file=sys.stderr)
-    return COULD_NOT_RUN
+        return stop("interrupted")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.arguments import Parser, stop
 from model.hyp import SequenceError
 from model.hyp.elf import text_words
 from model.hyp.words import Sequence, to_text
@@ -85,8 +86,10 @@ def assemble(path: Path, assembler: Assembler | None = None) -> Sequence:
         raise SequenceError(f"{path}: {NO_ASSEMBLER}")
     try:
         source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SequenceError(f"{path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise SequenceError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise SequenceError(f"{path}: not text in UTF-8; a .S file is source") from None
     if not assembler.has_preprocessor:
         _check_no_directives(path, source)
     words = text_words(_object(path, assembler), str(path))
@@ -154,7 +157,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m model.hyp.assemble",
         description="Re-assemble model/hyp/*.S and rewrite the .words files beside them.",
         epilog="Exit code: 0 done or the same, 1 --check found a difference, 2 it could not run.",
@@ -172,9 +175,10 @@ def main(arguments: list[str] | None = None) -> int:
         if not check:
             for path in stale:
                 write_atomically(path, texts[path])
-    except (SequenceError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    except SequenceError as error:
+        return stop(str(error))
+    except OSError as error:
+        return stop(f"{error.filename}: {error.strerror}")
     for path in stale:
         print(f"{path.name}: differs from {path.stem}.S" if check else f"{path.name}: rewritten")
     return 1 if check and stale else 0

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.arch import RAM_BASE, RAM_SIZE
+from model.arguments import Parser, stop
 from model.hyp.assemble import DIRECTORY as SEQUENCES
 from model.hyp.assemble import Assembler, find_assemblers, first_error, write_atomically
 from model.kvm.uapi import KVM_GUESTDBG_USE_SW_BP
@@ -165,7 +166,7 @@ def _check_version(kept: dict[Path, str], compiler: Assembler) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m model.programs.build",
         description="Compile model/programs and rewrite the .words files there.",
         epilog="Exit code: 0 done or the same, 1 --check found a difference, 2 it could not run.",
@@ -188,9 +189,10 @@ def main(arguments: list[str] | None = None) -> int:
         if not check:
             for path in stale:
                 write_atomically(path, texts[path])
-    except (ProgramError, OSError, UnicodeDecodeError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    except (ProgramError, UnicodeDecodeError) as error:
+        return stop(str(error))
+    except OSError as error:
+        return stop(f"{error.filename}: {error.strerror}")
     for path in stale:
         print(f"{path.name}: differs from its sources" if check else f"{path.name}: rewritten")
     return 1 if check and stale else 0

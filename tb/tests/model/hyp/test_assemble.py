@@ -171,7 +171,7 @@ def test_words_are_rewritten_where_they_differ(copy, capsys):
 def test_check_that_cannot_run_says_why(copy, capsys, monkeypatch):
     monkeypatch.setattr(assemble, "find_assemblers", list)
     assert assemble.main(["--check"]) == 2
-    assert capsys.readouterr().err == f"{copy / 'v1.S'}: {NO_ASSEMBLER}\n"
+    assert capsys.readouterr().err == f"error: {copy / 'v1.S'}: {NO_ASSEMBLER}\n"
 
 
 def test_a_source_that_is_missing_is_named(tmp_path):

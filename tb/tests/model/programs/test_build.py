@@ -69,7 +69,7 @@ def test_check_by_another_compiler_cannot_run(compiler, copied, capsys):
     path.write_text(path.read_text().replace("compiler: ", "compiler: other-"))
     assert build.main(["--check"]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("sort.words is from other-")
+    assert message.startswith("error: sort.words is from other-")
     assert message.count("\n") == 1
 
 
@@ -77,7 +77,7 @@ def test_check_by_another_compiler_cannot_run(compiler, copied, capsys):
 def test_without_a_compiler_it_cannot_run(arguments, monkeypatch, capsys):
     monkeypatch.setattr(build, "find_assemblers", list)
     assert build.main(arguments) == 2
-    assert capsys.readouterr().err == build.NO_COMPILER + "\n"
+    assert capsys.readouterr().err == f"error: {build.NO_COMPILER}\n"
 
 
 @pytest.mark.parametrize(
