@@ -1,5 +1,6 @@
 """What a failing test says: the table of differences, and the events that led there."""
 
+import re
 import traceback
 from collections.abc import Sequence
 from enum import IntEnum
@@ -42,6 +43,15 @@ def unexpected(error: Exception) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}, in {frame.name}"
     return f"{type(error).__name__}: {error} ({where})"
+
+
+def cause(failure: str) -> str:
+    """What failures of one cause have in common: what differs, or the sentence without numbers."""
+    lines = failure.splitlines()
+    differ = [line.split()[0] for line in lines if line.endswith("!!!")]
+    if differ:
+        return f"the hardware differs in {', '.join(dict.fromkeys(differ))}"
+    return re.sub(r"\b(0x[0-9a-f]+|\d+([.,]\d+)*)\b", "…", lines[0])
 
 
 def value_text(field: str, value: int, row: Packing = ROW) -> str:

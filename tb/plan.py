@@ -71,6 +71,7 @@ class Plan:
     tests: int = 0  #: in all shards together
     shard: int = 1  #: this one is the shard-th
     shards: int = 1  #: of so many
+    only: tuple[tuple[str, str, int], ...] | None = None  #: (simulator, case, seed), if not all
     version: str = VERSION
 
     @property
@@ -80,6 +81,9 @@ class Plan:
 
     def jobs(self) -> list[tuple[str, Job]]:
         """(simulator, job) of this shard."""
+        if self.only is not None:
+            jobs = [(simulator, Job(case, seed)) for simulator, case, seed in self.only]
+            return jobs[self.shard - 1 :: self.shards]
         # The short and certain ones first: with -x, a fault shows at once.
         names = sorted(self.cases, key=lambda name: CASES[name].random)
         everything = [
@@ -93,14 +97,17 @@ class Plan:
 
     def record(self) -> dict[str, Any]:
         """For JSON, as it is when it is read again."""
-        return {**asdict(self), "simulators": list(self.simulators), "cases": list(self.cases)}
+        only = self.only and [list(each) for each in self.only]
+        lists = {"simulators": list(self.simulators), "cases": list(self.cases), "only": only}
+        return {**asdict(self), **lists}
 
 
 def from_record(content: dict[str, Any]) -> Plan:
     """A plan from its record. LookupError or TypeError if it is none."""
     values: dict[str, Any] = {field.name: content[field.name] for field in fields(Plan)}
     lists = {name: tuple(values[name]) for name in ("simulators", "cases")}
-    return Plan(**{**values, **lists})
+    only = values["only"] and tuple(map(tuple, values["only"]))
+    return Plan(**{**values, **lists, "only": only})
 
 
 def difference(ours: dict[str, Any], theirs: dict[str, Any], but: Sequence[str] = ()) -> str | None:
@@ -109,7 +116,7 @@ def difference(ours: dict[str, Any], theirs: dict[str, Any], but: Sequence[str] 
         other = theirs.get(name)
         if name in but or value == other:
             continue
-        if name in ("cases", "tests", "whole"):
+        if name in ("cases", "tests", "whole", "only"):
             return "other tests"
         if name == "version":
             return f"another version of the code ({other}, not {value})"
@@ -136,14 +143,22 @@ def matches(name: str, pattern: str) -> bool:
 
 
 def units(
-    plan: Plan, jobs: Sequence[tuple[str, Job]], workers: int, first: bool, waves: Path | None
+    plan: Plan,
+    jobs: Sequence[tuple[str, Job]],
+    workers: int,
+    first: bool,
+    waves: Path | None,
+    alone: bool = False,
 ) -> Iterator[Unit]:
-    """The jobs in units: enough for all workers, small enough that results keep coming."""
+    """The jobs in units: enough for all workers, small enough that results keep coming.
+
+    With waves or `alone`, each has one of its own.
+    """
     designs = dict.fromkeys(CASES[name].design.name for name in plan.cases)
     for simulator in plan.simulators:
         # Several units a worker, so that none waits long for the last, where a start costs little.
         hands = workers * (3 if simulator in _SIZES else 1)
-        size = 1 if waves else _SIZES.get(simulator, _SIZE)
+        size = 1 if waves or alone else _SIZES.get(simulator, _SIZE)
         here = [job for name, job in jobs if name == simulator]
         dealt = [
             [

@@ -15,6 +15,7 @@ from tb import report, runner, totals, work
 from tb.cases import CASES
 from tb.cluster import Cluster
 from tb.journal import Journal
+from tb.last import Last
 from tb.plan import Plan, UsageError
 from tb.progress import Progress
 from tb.report import Report
@@ -24,6 +25,10 @@ from tb.work import PASSED, Job, Result, Unit
 #: where waveforms and other generated files go
 SIM_BUILD = Path("sim_build")
 WAVES = SIM_BUILD / "waves"
+#: what the tests gave when they last ran
+LAST = SIM_BUILD / "last.json"
+
+DEFAULT_SEED = 1
 
 
 _ONLY_COMPILED = "it takes the compiled simulator (--sim compiled; apt-get install g++)"
@@ -32,16 +37,18 @@ _ONLY_COMPILED = "it takes the compiled simulator (--sim compiled; apt-get insta
 def plan(names: Sequence[str], options: argparse.Namespace, not_run: list[tuple[str, str]]) -> Plan:
     """What the options ask for. UsageError if that is nothing, or cannot run."""
     shard, shards = options.shard
+    only = _failed(names, options) if options.rerun_failed else None
     asked = Plan(
-        tuple(simulators(options.sim, not_run)),
+        tuple(_simulators_of(only) if only else simulators(options.sim, not_run)),
         tuple(names),
-        options.seed,
+        only[0][2] if only else options.seed,
         options.seeds,
         options.hyp,
         planning.sequence_digest(options.hyp),
         options.elf,
         planning.program_digest(options.elf),
-        not (options.patterns or options.hyp or options.elf),
+        not (options.patterns or options.hyp or options.elf or only),
+        only=only,
     )
     asked = replace(asked, tests=len(asked.jobs()), shard=shard, shards=shards)
     bulk = [name for name in names if CASES[name].bulk]
@@ -55,8 +62,33 @@ def plan(names: Sequence[str], options: argparse.Namespace, not_run: list[tuple[
     return asked
 
 
-def simulators(asked: str, not_run: list[tuple[str, str]]) -> list[str]:
-    """The simulators to run. One that is asked for by its name must be there."""
+def _failed(names: Sequence[str], options: argparse.Namespace) -> tuple[tuple[str, str, int], ...]:
+    """(simulator, case, seed) of what failed when it last ran. UsageError if nothing did."""
+    if options.resume:
+        raise UsageError("--rerun-failed knows what is left: leave out --resume")
+    if (options.seed, options.seeds) != (DEFAULT_SEED, 1):
+        raise UsageError("--rerun-failed takes the seeds that failed: leave out --seed and --seeds")
+    found = tuple(
+        (simulator, job.case, job.seed)
+        for simulator, job in Last(LAST).failed
+        if job.case in names and options.sim in (None, "all", simulator)
+    )
+    if not found:
+        why = "none of these tests failed when it last ran here"
+        raise UsageError(f"nothing to run: {why}; leave out --rerun-failed")
+    return found
+
+
+def _simulators_of(only: Sequence[tuple[str, str, int]]) -> list[str]:
+    return [one for name in dict.fromkeys(each[0] for each in only) for one in simulators(name, [])]
+
+
+def simulators(asked: str | None, not_run: list[tuple[str, str]]) -> list[str]:
+    """The simulators to run: by default the one that is there and is the fastest.
+
+    UsageError if one that is asked for by its name is not there.
+    """
+    asked = asked or work.default_simulator()
     if asked != "all":
         missing = work.adapter(asked).missing()
         if missing:
@@ -90,26 +122,34 @@ def run(
 
 def _run(found: Report, options: argparse.Namespace, console: Console, journal: Journal) -> None:
     start = time.perf_counter()
+    last = Last(LAST)
     try:
-        _go(found, options, console, journal)
+        _go(found, options, console, journal, last)
     except KeyboardInterrupt:
         found.interrupted = True
+    last.write()
     found.seconds = time.perf_counter() - start
     found.results = report.by_name(found.results)
 
 
-def _go(found: Report, options: argparse.Namespace, console: Console, journal: Journal) -> None:
+def _go(
+    found: Report, options: argparse.Namespace, console: Console, journal: Journal, last: Last
+) -> None:
     """What is left to do, after what the journal has."""
     done = {(each.simulator, Job(each.name, each.seed)) for each in journal.done}
     if options.resume and not options.quiet:
         console.print(f"resumed: {len(done)} of {found.plan.share} tests were done before")
     for result in journal.done:
+        last.add(result)
         found.add(result)
         if result.status != PASSED:
             report.print_failure(console, result, found.plan)
-    left = [job for job in found.plan.jobs() if job not in done]
+    left = last.first([job for job in found.plan.jobs() if job not in done])
+    failed = sum(job in last.failed for job in left)
+    if 0 < failed < len(left) and not options.quiet:
+        console.print(f"first: {failed} that failed when they last ran")
     if left and not (found.bad and options.first):
-        _run_jobs(left, found, options, console, journal)
+        _run_jobs(left, found, options, console, journal, last)
 
 
 def _run_jobs(
@@ -118,6 +158,7 @@ def _run_jobs(
     options: argparse.Namespace,
     console: Console,
     journal: Journal,
+    last: Last,
 ) -> None:
     progress = Progress(console, found.plan.share, len(found.results), options.quiet)
     with contextlib.closing(_crew(found.plan, options, len(left))) as crew, progress:
@@ -126,6 +167,7 @@ def _run_jobs(
             if failed and not result.waves and not result.killed:
                 result.waves = _second_run(result, found.plan)
             journal.add(result)
+            last.add(result)
             found.add(result)
             progress.advance(result.cycles)
             if not options.quiet:
@@ -139,7 +181,22 @@ def _run_jobs(
 def _crew(asked: Plan, options: argparse.Namespace, jobs: int) -> Cluster | Processes[Unit]:
     if options.dask is not None:
         return Cluster(options.dask, asked)
-    return Processes(work.run_unit, min(options.j, jobs))
+    if options.timeout is None:
+        return Processes(work.run_unit, min(options.j, jobs))
+    _build(asked, options)
+    return Processes(work.run_unit, min(options.j, jobs), options.timeout)
+
+
+def _build(asked: Plan, options: argparse.Namespace) -> None:
+    """Build what is not built yet: that takes its time, but not the tests'."""
+    designs = dict.fromkeys(CASES[name].design.name for name in asked.cases)
+    units = [
+        Unit(simulator, (), asked.hyp, asked.elf, design=design)
+        for simulator in asked.simulators
+        for design in designs
+    ]
+    for _ in runner.over_processes(work.run_unit, units, options.j):
+        pass
 
 
 def _results(
@@ -151,12 +208,16 @@ def _results(
 ) -> Iterator[Result]:
     """As they come. Ends when there is one for every job."""
     waves = WAVES if options.waves == "all" else None
-    queue = deque(map(Task, planning.units(asked, left, crew.size, options.first, waves)))
+    alone = options.timeout is not None  # then its time is that of one test
+    units = planning.units(asked, left, crew.size, options.first, waves, alone)
+    queue = deque(map(Task, units))
 
     def take() -> Task[Unit] | None:
         return queue.popleft() if queue else None
 
     for task, results in runner.as_done(crew, take, tick):
+        if isinstance(results, runner.TookTooLong):
+            results = [work.too_long(task.item, options.timeout)]
         if isinstance(results, BaseException):
             raise results
         yield from _after_death(task, queue) if results is None else results

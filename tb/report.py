@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table as RichTable
 
 from model.files import writing
-from tb import totals
+from tb import failures, totals
 from tb.bins import Counts
-from tb.failures import table as lines_of_table
 from tb.plan import Plan
 from tb.work import ERROR, PASSED, Result
 
@@ -110,8 +111,7 @@ def print_tables(console: Console, report: Report) -> None:
     """What tests found out."""
     for (title, simulator, seed), rows in tables(report).items():
         console.print(f"\n{escape(title)} [dim]\\[{simulator}, seed {seed}][/]")
-        for line in lines_of_table(rows):
-            console.print(line.rstrip(), markup=False)
+        print_table(console, rows)
 
 
 def print_summary(
@@ -138,9 +138,38 @@ def print_summary(
             console.print(f"  ... and {len(holes) - len(shown)} more (-v lists all)")
     for bin_name in report.illegal:
         console.print(f"[bold red]illegal[/]: the model never does this: {bin_name}")
+    _print_causes(console, report.bad)
     if page is not None:
         console.print(f"page: {page}", markup=False)
     console.print(verdict(report))
+
+
+def _print_causes(console: Console, bad: Sequence[Result]) -> None:
+    """Failures by what they have in common, the most frequent first."""
+    if len(bad) < 2:
+        return
+    found: dict[str, list[Result]] = {}
+    for result in bad:
+        found.setdefault(failures.cause(result.failure), []).append(result)
+    console.print("\nfailures by cause:")
+    rows = [["tests", "cause", "the first"]]
+    for cause, results in sorted(found.items(), key=lambda item: -len(item[1])):
+        first = f"{results[0].name} [{results[0].simulator}, seed {results[0].seed}]"
+        rows.append([str(len(results)), cause, first])
+    print_table(console, rows)
+
+
+def print_table(console: Console, rows: Sequence[Sequence[str]]) -> None:
+    """A header, then rows: ruled on a terminal, in plain columns elsewhere."""
+    if not console.is_terminal:
+        for line in failures.table(rows):
+            console.print(line.rstrip(), markup=False)
+        return
+    header, *rest = rows
+    table = RichTable(*map(escape, header), box=SIMPLE_HEAD, pad_edge=False)
+    for row in rest:
+        table.add_row(*map(escape, row))
+    console.print(table)
 
 
 def verdict(report: Report) -> str:
@@ -154,7 +183,8 @@ def verdict(report: Report) -> str:
     )
     if report.interrupted:
         done = f"{total} of {of} tests, {bad} failed, {figures}"
-        return f"[bold red]INTERRUPTED[/]: {done}; the same with --resume goes on"
+        goes_on = "the same" if report.plan.only else "the same with --resume"
+        return f"[bold red]INTERRUPTED[/]: {done}; {goes_on} goes on"
     if report.passed:
         return f"[bold green]PASS[/]: {total} tests, {figures}"
     if bad:

@@ -6,6 +6,7 @@ Exit code: 0 all passed, 1 a mismatch, 2 it could not run (nothing selected coun
 import argparse
 import errno
 import functools
+import math
 import os
 import sys
 import time
@@ -20,12 +21,13 @@ from model.a64 import A64Error
 from model.hyp import SequenceError
 from model.programs import ProgramError
 from model.vectors import Chunk, Outputs, VectorError
-from tb import lines, merge, regression, report, runner, work
+from tb import lines, merge, regression, report, runner, testplan, work
 from tb.arguments import COULD_NOT_RUN, Parser, UsageError, check_writable, count
-from tb.cases import CASES, hyp
+from tb.cases import hyp
 from tb.cases.core import elf
 from tb.cluster import ClusterError
 from tb.journal import JournalError
+from tb.last import Last
 from tb.merge import MergeError
 from tb.page import page
 from tb.plan import select
@@ -34,14 +36,22 @@ from tb.sims import SimulatorError
 
 PASS, MISMATCH = 0, 1
 
-DEFAULT_SEED = 1
-
 
 def _seed(text: str) -> int:
     try:
         return int(text, 0)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -59,14 +69,20 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit code: 0 all passed, 1 a mismatch, 2 it could not run.",
     )
     p.add_argument("patterns", nargs="*", metavar="PATTERN", help="tests: directed, 'hyp.*', v1")
-    p.add_argument("-l", "--list", action="store_true", help="list the tests and stop")
+    p.add_argument(
+        "-l",
+        "--list",
+        action="store_true",
+        help="the test plan: requirement, tests, bins they hit, last result; -v names the bins",
+    )
     p.add_argument("-j", type=count, default=runner.cores(), metavar="N", help="processes")
-    p.add_argument("--seed", type=_seed, default=DEFAULT_SEED, metavar="S", help="first seed")
+    p.add_argument(
+        "--seed", type=_seed, default=regression.DEFAULT_SEED, metavar="S", help="first seed"
+    )
     p.add_argument("--seeds", type=count, default=1, metavar="N", help="seeds a random test runs")
     p.add_argument(
         "--sim",
         choices=(*work.SIMULATORS, "all"),
-        default=work.default_simulator(),
         help="default: compiled, or pysim where there is no C++ compiler",
     )
     p.add_argument(
@@ -79,6 +95,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("-v", action="store_true", dest="verbose", help="list every hole")
     p.add_argument("-q", action="store_true", dest="quiet", help="failures and verdict only")
     p.add_argument("-x", action="store_true", dest="first", help="stop at the first failure")
+    p.add_argument("--rerun-failed", action="store_true", help="only what failed when it last ran")
+    p.add_argument("--timeout", type=_seconds, metavar="S", help="seconds that a test may take")
     p.add_argument("--resume", action="store_true", help="go on with the run that was stopped")
     p.add_argument("--dask", metavar="ADDRESS", help="run on the workers of a Dask scheduler")
     p.add_argument(
@@ -113,10 +131,10 @@ def run_tests(options: argparse.Namespace, console: Console) -> int:
     own = [user for user, file in ((hyp.USER, options.hyp), (elf.USER, options.elf)) if file]
     names = own if own and not options.patterns else select(options.patterns)
     if options.list:
-        for name in names:
-            case = CASES[name]
-            print(f"{name:60} {case.source}{' (random)' if case.random else ''}")
+        testplan.show(console, names, Last(regression.LAST), options.verbose)
         return PASS
+    if options.dask and options.timeout:
+        raise UsageError("--timeout ends processes of this machine: leave it out with --dask")
     check_writable(options.json, options.junit)
     not_run: list[tuple[str, str]] = []
     plan = regression.plan(names, options, not_run)
@@ -166,8 +184,7 @@ def run_vectors(options: argparse.Namespace, console: Console) -> int:
         raise UsageError("--vectors needs -o OUT, the file for the answers")
     why = "--vectors runs a file: give only -o, --sim, -j and -q with it"
     _only(options, why, "vectors", "output", "sim", "j", "quiet")
-    simulator = work.default_simulator() if options.sim == "all" else options.sim
-    regression.simulators(simulator, [])
+    (simulator,) = regression.simulators(None if options.sim == "all" else options.sim, [])
     wrong: list[str] = []
     answer = functools.partial(_hardware, simulator, options.j, wrong)
     start = time.perf_counter()

@@ -4,9 +4,11 @@ A worker that dies is replaced. What to do about its task, the caller says.
 """
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -40,6 +42,11 @@ class Task(Generic[T]):
     item: T
     deaths: int = 0  #: workers that died of it
     result: Any = None
+    begun: float = 0.0  #: when, on the monotonic clock
+
+
+class TookTooLong(Exception):
+    """A task was ended, with its worker, when its time was over."""
 
 
 class Crew(Protocol[T]):
@@ -56,7 +63,7 @@ class Crew(Protocol[T]):
     def wait(self) -> list[tuple[Task[T], Any]]:
         """Tasks that have come to their end within TICK, with the result.
 
-        That is what the work gave or raised; None: the worker died.
+        That is what the work gave or raised, or TookTooLong; None: the worker died.
         """
         ...
 
@@ -153,11 +160,12 @@ def _serve(work: Callable[[T], Any], end: Connection, inherited: Sequence[Connec
 
 
 class Processes(Generic[T]):
-    """A crew of processes of this machine."""
+    """A crew of processes of this machine, which end a task after `limit` seconds."""
 
-    def __init__(self, work: Callable[[T], Any], size: int):
+    def __init__(self, work: Callable[[T], Any], size: int, limit: float = math.inf):
         self.size = size
         self._work = work
+        self._limit = limit
         self._workers: list[_Worker[T]] = []
         try:
             for _ in range(size):
@@ -185,12 +193,17 @@ class Processes(Generic[T]):
             worker = self._replace(worker)
             worker.connection.send(task.item)
         worker.task = task
+        task.begun = time.monotonic()
 
     def wait(self) -> list[tuple[Task[T], Any]]:
         """Tasks that have come to their end within TICK, with the result (see `Crew`)."""
         busy = {worker.connection: worker for worker in self._workers if worker.task}
         # `wait` gives back what it is given, though its types also allow sockets and files.
-        return [self._finish(busy[each]) for each in wait(list(busy), TICK)]  # type: ignore[index]  # what wait() gives is in it
+        done = [self._finish(busy[each]) for each in wait(list(busy), TICK)]  # type: ignore[index]  # what wait() gives is in it
+        late = time.monotonic() - self._limit
+        return done + [
+            self._end(each) for each in self._workers if each.task and each.task.begun < late
+        ]
 
     def _finish(self, worker: _Worker[T]) -> tuple[Task[T], Any]:
         task = worker.task
@@ -202,6 +215,12 @@ class Processes(Generic[T]):
             return task, None
         worker.task = None
         return task, result
+
+    def _end(self, worker: _Worker[T]) -> tuple[Task[T], Any]:
+        task = worker.task
+        assert task is not None
+        self._replace(worker)
+        return task, TookTooLong()
 
     def _replace(self, worker: _Worker[T]) -> _Worker[T]:
         worker.end()

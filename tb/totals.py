@@ -70,6 +70,15 @@ def of_core_by_group(counts: Counts) -> list[tuple[str, int, int]]:
     return list(core_coverage.by_group(of_core)) if of_core.any() else []
 
 
+def name(at: int) -> str:
+    """One bin, by its place among those of all designs."""
+    for design, size in _SIZES.items():
+        if at < size:
+            return _name(design, at)
+        at -= size
+    raise IndexError(at)
+
+
 def _name(design: str, index: int) -> str:
     if design == UNIT.name:
         return coverage.name(index)

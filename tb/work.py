@@ -174,15 +174,27 @@ def killed(unit: Unit, times: int) -> Result:
     """What became of the job of a unit whose every worker died."""
     (job,) = unit.jobs
     failure = f"{job.case} with seed {job.seed} killed its worker process {times} times"
+    return _ended(unit, f"{failure}; did it run out of memory?", 0.0)
+
+
+def too_long(unit: Unit, seconds: float) -> Result:
+    """What became of the job of a unit that was ended when its time was over."""
+    (job,) = unit.jobs
+    failure = f"{job.case} with seed {job.seed} had not ended after {seconds:g} s, and was ended"
+    return _ended(unit, f"{failure}; give more with --timeout, if it only needs longer", seconds)
+
+
+def _ended(unit: Unit, failure: str, seconds: float) -> Result:
+    (job,) = unit.jobs
     return Result(
         job.case,
         unit.simulator,
         job.seed,
         ERROR,
         cycles=0,
-        seconds=0.0,
+        seconds=seconds,
         counts=totals.none(),
-        failure=f"{failure}; did it run out of memory?",
+        failure=failure,
         killed=True,
     )
 

@@ -24,7 +24,7 @@ DEBUGGING = {
 HEADER = ("sequence", "guest debug", "entry", "of it the sequence", "whole step")
 
 
-@case("what guest debugging costs", bulk=True, design=CORE)
+@case("KVM guest debug, P8", bulk=True, design=CORE)
 async def cost(tb: CoreTestbench) -> None:
     """A guest entry is from the host's decision to run the vcpu to the guest's first instruction.
 

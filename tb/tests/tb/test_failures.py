@@ -167,3 +167,25 @@ def test_an_unexpected_exception_says_where_it_came_from():
         r"ZeroDivisionError: integer division or modulo by zero \(test_failures.py:\d+, in broken\)"
     )
     assert re.fullmatch(said, text)
+
+
+# What failures have in common
+
+
+def test_the_cause_of_a_mismatch_is_what_differs(stepped):
+    tb, error = corrupted(stepped, 2, state_after=0, ss_after=1)
+    assert failures.cause(failures.mismatch(tb, error)) == (
+        "the hardware differs in ss_after, state_after"
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        ("at 0x40080000 the guest stepped 2 times\nmore", "at … the guest stepped … times"),
+        ("PSTATE.SS is 1, ESR_EL2 is 0xcb000022", "PSTATE.SS is …, ESR_EL2 is …"),
+        ("it broke", "it broke"),
+    ],
+)
+def test_the_cause_of_another_failure_is_its_sentence_without_numbers(said, cause):
+    assert failures.cause(said) == cause

@@ -48,6 +48,14 @@ def test_a_plan_comes_back_from_its_record():
     assert from_record(json.loads(json.dumps(asked.record()))) == asked
 
 
+def test_a_plan_may_have_single_jobs_only():
+    only = (("icarus", "toy.long", 57), ("pysim", "toy.a", 1))
+    asked = make(only=only)
+    assert asked.jobs() == [("icarus", Job("toy.long", 57)), ("pysim", Job("toy.a", 1))]
+    assert make(only=only, shard=2, shards=2).jobs() == [("pysim", Job("toy.a", 1))]
+    assert from_record(json.loads(json.dumps(asked.record()))) == asked
+
+
 @pytest.mark.parametrize("content", [{}, {"simulators": []}, [], "x", None])
 def test_something_else_is_no_record(content):
     with pytest.raises((TypeError, LookupError)):
@@ -69,6 +77,12 @@ def test_units_have_every_job_once_and_are_small(workers, waves):
     most = {"pysim": 2, "icarus": 10} if waves is None else {"pysim": 1, "icarus": 1}
     assert all(len(unit.jobs) <= most[unit.simulator] for unit in made)
     assert all(unit.first and unit.waves == waves for unit in made)
+
+
+def test_a_test_that_is_to_be_alone_has_a_unit_of_its_own():
+    asked = Plan(("icarus",), ("toy.a", "toy.b"))
+    made = units(asked, asked.jobs(), 1, False, None, alone=True)
+    assert [len(unit.jobs) for unit in made] == [1, 1]
 
 
 def test_short_tests_share_a_unit():

@@ -46,7 +46,7 @@ class Crew:
 
 def results(crew):
     plan = Plan(("icarus",), NAMES, tests=3)
-    options = argparse.Namespace(first=False, waves="fail")
+    options = argparse.Namespace(first=False, waves="fail", timeout=None)
     found = regression._results(crew, plan, plan.jobs(), options, lambda: None)
     return {result.name: result.status for result in found}
 
@@ -68,7 +68,14 @@ def test_the_job_that_kills_is_found_and_only_that_one_blamed():
 
 def test_a_shard_without_tests_is_refused():
     options = argparse.Namespace(
-        sim="pysim", seed=1, seeds=1, hyp=None, elf=None, patterns=[], shard=(4, 4)
+        sim="pysim",
+        seed=1,
+        seeds=1,
+        hyp=None,
+        elf=None,
+        patterns=[],
+        shard=(4, 4),
+        rerun_failed=False,
     )
     with pytest.raises(UsageError, match="there are 3 tests, so give at most so many shards"):
         regression.plan(NAMES, options, [])

@@ -22,7 +22,7 @@ from model.hyp import check
 from model.planes import Planes
 from model.vectors import model_answer
 from model.vectors import run as run_vectors
-from tb import cases, runner, work
+from tb import cases, runner, totals, work
 from tb.cases import hyp, kvm
 from tb.harness import ROW
 from tb.run import main
@@ -79,6 +79,11 @@ async def interrupts(bench):
     raise KeyboardInterrupt
 
 
+async def naps(bench):
+    await steps(bench)
+    time.sleep(600)
+
+
 @pytest.fixture(autouse=True)
 def toys(monkeypatch, tmp_path):
     """Small cases beside the others; everything generated goes to tmp_path."""
@@ -86,7 +91,7 @@ def toys(monkeypatch, tmp_path):
     for name in ("FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE"):
         monkeypatch.delenv(name, raising=False)
     cases.load()
-    bodies = (steps, draws, fails, breaks, interrupts, kills, kills_twice, interrupts_once)
+    bodies = (steps, draws, fails, breaks, interrupts, kills, kills_twice, interrupts_once, naps)
     for body in bodies:
         case = cases.Case(f"toy.{body.__name__}", body, "a toy", body is draws)
         monkeypatch.setitem(cases.CASES, case.name, case)
@@ -235,8 +240,10 @@ def test_patterns_may_stand_on_both_sides_of_an_option(run):
 def test_a_file_of_cases_is_selected_by_its_name(run):
     code, out, _ = run("-l", "lockstep", "tables")
     assert code == 0
-    listed = [line.split()[0] for line in out]
-    assert listed == [n for n in cases.CASES if n.startswith(("lockstep.", "tables."))]
+    listed = [line.split()[2] for line in out if line.startswith("  ")]
+    assert sorted(listed) == sorted(
+        n for n in cases.CASES if n.startswith(("lockstep.", "tables."))
+    )
     assert len(listed) > 3
 
 
@@ -247,10 +254,32 @@ def test_a_part_of_a_word_selects_nothing(run):
 def test_the_list_has_every_test_and_runs_none(run):
     code, out, err = run("-l")
     assert (code, err) == (0, [])
-    assert [line.split()[0] for line in out] == list(cases.CASES)
-    (line,) = [line for line in out if line.startswith("toy.draws ")]
-    assert line.endswith(" a toy (random)")
+    listed = [line.split()[2] for line in out if line.startswith("  not run ")]
+    assert sorted(listed) == sorted(cases.CASES)
+    at = out.index("a toy: not run")
+    (line,) = [line for line in out[at:] if " toy.draws" in line]
+    assert line.endswith(" toy.draws (every seed)")
+    assert out[-1] == f"{len(cases.CASES)} tests: not run"
     assert not Path("sim_build").exists()
+
+
+def test_the_plan_has_what_the_tests_last_gave(run):
+    run("toy.steps", "toy.fails", "-q")
+    code, out, err = run("-l", "toy.steps", "toy.fails", "toy.draws")
+    assert (code, err) == (0, [])
+    hit = json.loads(Path("sim_build/last.json").read_text())["tests"]["toy.steps"]["bins"]
+    bins = f"{len(hit)} bins"
+    assert len(hit) > 3
+    assert out == [
+        f"a toy: {bins}, 1 passed, 1 failed, 1 not run",
+        f"  passed{len(hit):17} bins  toy.steps",
+        f"  not run{'':23}toy.draws (every seed)",
+        f"  failed{0:17} bins  toy.fails",
+        f"3 tests: {bins}, 1 passed, 1 failed, 1 not run",
+    ]
+    _, out, _ = run("-l", "-v", "toy.steps")
+    named = [line.strip() for line in out if line.startswith("      ")]
+    assert named == [totals.name(at) for at in hit]
 
 
 def test_random_tests_run_with_every_seed_and_the_others_once(run):
@@ -267,11 +296,104 @@ def test_random_tests_run_with_every_seed_and_the_others_once(run):
 
 def test_x_stops_at_the_first_failure(run):
     tests = ("toy.fails", "toy.breaks", "toy.steps")
-    for options, last in (((), "FAIL: 2 of 3 tests, "), (("-x",), "FAIL: 1 of 2 tests, ")):
+    for options, last in (((), "FAIL: 2 of 3 tests, "), (("-x",), "FAIL: 1 of 1 tests, ")):
         code, out, _ = run(*tests, *options, "-q")
         assert code == 1
         assert out[-1].startswith(last)
         assert (f"ERROR toy.breaks [{SIM}, seed 1]" in out) is (not options)
+
+
+# What failed
+
+
+def test_what_failed_runs_again_and_nothing_else(run, monkeypatch):
+    assert run("toy.steps", "toy.fails", "toy.draws", "-q")[0] == 1
+    code, _, err = run("--rerun-failed", "--json", "out.json")
+    assert (code, err) == (1, [])
+    assert names_run() == [("toy.fails", 1)]
+    monkeypatch.setitem(cases.CASES, "toy.fails", cases.Case("toy.fails", steps, "a toy", False))
+    code, out, _ = run("--rerun-failed")
+    assert code == 0
+    assert out[-1].startswith("PASS: 1 tests, ")
+    nothing = "nothing to run: none of these tests failed when it last ran here"
+    assert run("--rerun-failed") == (2, [], [f"error: {nothing}; leave out --rerun-failed"])
+
+
+def test_the_seed_and_the_simulator_that_failed_run_again(run, monkeypatch):
+    bad = cases.Case("toy.draws", fails, "a toy", True)
+    good = cases.CASES["toy.draws"]
+    monkeypatch.setitem(cases.CASES, "toy.draws", bad)
+    assert run("toy.draws", "--sim", "pysim", "--seed", 6, "--seeds", 2)[0] == 1
+    monkeypatch.setitem(cases.CASES, "toy.draws", good)
+    assert run("toy.draws", "--sim", "pysim", "--seed", 6)[0] == 0
+    code, _, _ = run("--rerun-failed", "--json", "out.json")
+    assert code == 0
+    assert [
+        (test["sim"], test["seed"]) for test in json.loads(Path("out.json").read_text())["tests"]
+    ] == [("pysim", 7)]
+
+
+def test_only_what_is_selected_runs_again(run):
+    run("toy.fails", "toy.breaks", "-q")
+    assert run("--rerun-failed", "breaks", "--json", "out.json")[0] == 1
+    assert names_run() == [("toy.breaks", 1)]
+    assert run("--rerun-failed", "toy.steps")[0] == 2
+
+
+def test_what_failed_runs_first(run):
+    tests = ("toy.breaks", "toy.steps", "toy.fails", "-j", 1)
+    run("toy.fails", "-q")
+    code, out, _ = run(*tests, "-x")
+    assert code == 1
+    assert out[0] == "first: 1 that failed when they last ran"
+    assert out[1].startswith("FAIL toy.fails ")
+    assert out[-1].startswith("FAIL: 1 of 1 tests, ")
+
+
+def test_failures_are_counted_by_cause(run):
+    _, out, _ = run("toy.fails", "toy.draws", "toy.breaks", "--seeds", 2, "-q")
+    assert "failures by cause:" in out
+    causes = out[out.index("failures by cause:") + 1 :]
+    assert causes[0].split() == ["tests", "cause", "the", "first"]
+    assert causes[1].startswith("  1      ") and "RuntimeError: [broken] " in causes[1] + causes[2]
+
+
+def test_failures_of_one_cause_are_one_line(run, faulty):
+    _, out, _ = run("toy.steps", "toy.draws", "--seeds", 2, "-q")
+    causes = out[out.index("failures by cause:") + 1 :]
+    first = f"toy.draws [{SIM}, seed 1]"
+    assert re.split(" {2,}", causes[1]) == ["", "3", "the hardware differs in ss_after", first]
+
+
+def test_one_failure_needs_no_table_of_causes(run):
+    assert "failures by cause:" not in run("toy.fails", "-q")[1]
+
+
+@pytest.mark.parametrize("simulator", [SIM, "pysim"])
+def test_a_test_that_does_not_end_is_ended(run, simulator):
+    tests = ("toy.steps", "toy.naps", "--sim", simulator, "--timeout", "5")
+    code, out, err = run(*tests)
+    assert (code, err) == (1, [])
+    assert any(line.startswith(f"PASS toy.steps [{simulator}, ") for line in out)
+    said = "toy.naps with seed 1 had not ended after 5 s, and was ended"
+    assert f"  {said}; give more with --timeout, if it only needs longer" in out
+    assert out[-1].startswith("FAIL: 1 of 2 tests, ")
+
+
+def test_the_time_of_a_test_has_not_that_of_the_build(run, monkeypatch):
+    built = []
+
+    def slow(unit):
+        if not built:
+            built.append(unit)
+            time.sleep(2)
+        return run_unit(unit)
+
+    run_unit = work.run_unit
+    monkeypatch.setattr(work, "run_unit", slow)
+    monkeypatch.setattr("tb.regression.runner.over_processes", lambda do, units, _: map(do, units))
+    assert run("toy.steps", "--timeout", "1")[0] == 0
+    assert [unit.jobs for unit in built] == [()]
 
 
 # What is printed and written
@@ -305,14 +427,16 @@ def test_v_lists_every_hole(run):
 def test_w_writes_a_waveform_of_every_test(run, option):
     code, _, _ = run(option, "toy.steps", "toy.draws")
     assert code == 0
-    assert sorted(path.name for path in Path("sim_build/waves").iterdir()) == [
+    written = {path.name for path in Path("sim_build/waves").iterdir()}
+    assert written >= {
         f"toy.{name}.{SIM}.1.{ending}" for name in ("draws", "steps") for ending in ("gtkw", "vcd")
-    ]
+    }
 
 
 def test_a_pass_leaves_no_waveform_unless_asked(run):
     assert run("toy.steps", "-w=fail")[0] == 0
-    assert [path for path in Path("sim_build").rglob("*") if path.is_file()] == []
+    files = [path.name for path in Path("sim_build").rglob("*") if path.is_file()]
+    assert files == ["last.json"]
 
 
 def test_json_and_junit_say_the_same(run):
@@ -433,6 +557,19 @@ def make(name, content):
         ("steps --merge junk", MERGE_ALONE),
         ("--merge junk --resume", MERGE_ALONE),
         ("--merge junk --vectors in.csv -o x", VECTORS_ALONE),
+        ("--timeout 0", "argument --timeout: '0' is not a number of seconds above 0; "),
+        ("--timeout inf", "argument --timeout: 'inf' is not a number of seconds above 0; "),
+        ("--timeout soon", "argument --timeout: 'soon' is not a number of seconds above 0; "),
+        (
+            "toy.steps --timeout 1 --dask x:1",
+            "--timeout ends processes of this machine: leave it out with --dask",
+        ),
+        ("--rerun-failed --resume", "--rerun-failed knows what is left: leave out --resume"),
+        (
+            "--rerun-failed --seed 2",
+            "--rerun-failed takes the seeds that failed: leave out --seed and --seeds",
+        ),
+        ("--rerun-failed", "nothing to run: none of these tests failed when it last ran here; "),
         ("toy.steps --resume", "nothing to resume: no run was stopped here; leave out --resume"),
         ("toy.steps -o x", "-o OUT goes with --vectors IN"),
         ("toy.steps --hyp=", "--hyp needs the name of a file"),

@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tb.runner import DEATHS, Processes, Task, WorkerDied, as_done, cores, over_processes
+from tb.runner import (
+    DEATHS,
+    Processes,
+    Task,
+    TookTooLong,
+    WorkerDied,
+    as_done,
+    cores,
+    over_processes,
+)
 
 LONG = 30  #: seconds
 
@@ -164,6 +173,13 @@ def test_each_death_is_told():
     with contextlib.closing(Processes(die_at_3, 2)) as crew:
         told = [(task.item, task.deaths, result) for task, result in as_done(crew, tasks([3, 1]))]
     assert sorted(told) == [(1, 0, 1), (3, 1, None)]
+
+
+def test_a_task_is_ended_when_its_time_is_over():
+    with contextlib.closing(Processes(long_but_the_first, 2, limit=1)) as crew:
+        told = {task.item: result for task, result in as_done(crew, tasks([0, 1, 0]))}
+    assert told[0] == 0
+    assert isinstance(told[1], TookTooLong)
 
 
 def test_ticks_come_while_nothing_does():

@@ -8,11 +8,11 @@ import pytest
 from hw.core.timing import LATENCY, TimingClass
 from model.programs.load import HYPERVISORS
 from tb.cases.core import cost
+from tb.failures import table as lines_of_table
 from tb.harness import CORE
-from tb.report import lines_of_table
 from tb.work import FAILED, PASSED, Job, Unit, adapter, load_cases, run_unit
 
-README = Path(__file__).parents[5] / "README.md"
+PAGE = Path(__file__).parents[5] / "docs" / "core.md"
 
 
 @pytest.fixture(autouse=True)
@@ -43,10 +43,10 @@ def test_every_sequence_has_its_rows():
     assert rows["upstream", "on, not stepping"] == rows["upstream", "off"]
 
 
-def test_the_table_of_the_readme_is_the_runs():
+def test_the_table_of_the_page_is_the_runs():
     (table,) = run().tables
     lines = [line.rstrip() for line in lines_of_table([table.header, *table.rows])]
-    assert "\n".join(lines) in README.read_text()
+    assert "\n".join(lines) in PAGE.read_text()
 
 
 def test_a_sequence_that_costs_more_than_its_load_and_branch_is_told(monkeypatch):
