@@ -46,7 +46,7 @@ TABLES = (
     "syndrome",
 )
 
-_DIRECTORY = Path(__file__).parent / "manual"
+DIRECTORY = Path(__file__).parent / "manual"
 
 Row = dict[str, str]
 #: one combination that a row covers: the table's column to its value there
@@ -64,7 +64,7 @@ class Claims:
 
 def rows(name: str) -> list[tuple[int, Row]]:
     """(line number, row) of a table's file."""
-    with (_DIRECTORY / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+    with (DIRECTORY / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         lines = [(at, line) for at, line in enumerate(file, 1) if not line.startswith("#")]
     numbers = [at for at, _ in lines[1:]]
     return list(zip(numbers, csv.DictReader(line for _, line in lines), strict=True))
