@@ -1,4 +1,4 @@
-"""Which host keeps which property, over all scenarios: the table of the README."""
+"""Which host keeps which property, over all scenarios: the table of docs/guest-debug.md."""
 
 from collections.abc import Mapping, Sequence
 
@@ -45,6 +45,6 @@ def _of(which: Property, broken: Mapping[str, Broken]) -> list[str]:
 
 
 def markdown(header: Sequence[str], table: Sequence[Sequence[str]]) -> str:
-    """The same as the README has it."""
+    """The same as the page has it."""
     lines = [header, ["---"] * len(header), *table]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -408,7 +408,7 @@ def test_the_users_own_sequence_is_refuted_as_tb_run_would(run):
     assert "  reproduce: python -m tb.prove sequences.user --hyp my.words" in out
 
 
-# The list in the README
+# The list in docs/proofs.md
 
 
 def test_the_list_is_put_between_its_marks(run):
@@ -438,9 +438,9 @@ def test_a_file_without_the_marks_is_left_as_it_is(run):
     assert Path("text.md").read_text() == "no marks\n"
 
 
-def test_the_readme_has_the_list():
-    """`python -m tb.prove -l --markdown README.md` writes it."""
+def test_the_page_has_the_list():
+    """`python -m tb.prove -l --markdown docs/proofs.md` writes it."""
     claims = prove.select([])
     own = [c for c in claims if not c.name.startswith("toy.") and c.name != sequences.USER]
-    text = (TREE / "README.md").read_text(encoding="utf-8")
+    text = (TREE / "docs" / "proofs.md").read_text(encoding="utf-8")
     assert f"{prove.BEGIN}\n\n{prove.markdown(own)}\n{prove.END}\n" in text

@@ -1,4 +1,4 @@
-"""Which host keeps which property: as measured, and as the README says."""
+"""Which host keeps which property: as measured, and as docs/guest-debug.md says."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tb.kvm import verdicts
 from tb.kvm.hosts import HOSTS
 from tb.work import PASSED, Job, Unit, adapter, load_cases, run_unit
 
-README = Path(__file__).parents[4] / "README.md"
+PAGE = Path(__file__).parents[4] / "docs" / "guest-debug.md"
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -23,14 +23,14 @@ def test_upstream_keeps_all():
     assert all(verdicts.BREAKS[name] for name in HOSTS if name != "upstream")
 
 
-def test_the_table_of_the_readme_is_the_runs():
+def test_the_table_of_the_page_is_the_runs():
     if why := adapter("compiled").missing():
         pytest.skip(f"not run: {why}")
     load_cases(None)
     (result,) = run_unit(Unit("compiled", (Job("kvm.properties", 1),), design="core"))
     assert (result.status, result.failure) == (PASSED, "")
     (table,) = result.tables
-    assert verdicts.markdown(table.header, table.rows) in README.read_text()
+    assert verdicts.markdown(table.header, table.rows) in PAGE.read_text()
 
 
 def test_there_is_a_row_for_each_property():
