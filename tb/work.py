@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from tb import cases, failures, sims, totals, waves
+from tb import cases, dump, failures, sims, totals, waves
 from tb.bins import Counts
 from tb.cases import hyp, kvm
 from tb.cases.core import elf
@@ -16,6 +16,7 @@ from tb.core.testbench import CoreTestbench
 from tb.core.waves import CORE_SHOWN
 from tb.harness import CORE, DESIGNS, UNIT
 from tb.scoreboard import Mismatch
+from tb.shown import MISMATCH, TEST
 from tb.testbench import Failure, Simulator, Table, Testbench
 
 COMPILED = "compiled"
@@ -65,6 +66,7 @@ class Result:
     inputs: int = 0  #: of a block, where the case goes through all of them
     killed: bool = False  #: it ended the process that ran it: it is not to be run again
     tables: list[Table] = field(default_factory=list)  #: what it found out
+    notes: list[str] = field(default_factory=list)  #: what was left undone beside the test, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ _BENCHES: dict[str, tuple[Any, Any]] = {
     UNIT.name: (Testbench, failures),
     CORE.name: (CoreTestbench, core_failures),
 }
-_SHOWN = {shown.design.name: shown for shown in (waves.UNIT_SHOWN, CORE_SHOWN)}
+_SHOWN = {shown.lanes.design.name: shown for shown in (waves.UNIT_SHOWN, CORE_SHOWN)}
 
 
 def load_cases(user_sequence: str | None, user_program: str | None = None) -> None:
@@ -160,8 +162,12 @@ def run_unit(unit: Unit) -> list[Result]:
     (job,) = unit.jobs
     vcd = waves.path(unit.waves, job.case, unit.simulator, job.seed)
     (result,) = adapter(unit.simulator).run(task, vcd, design)
-    marked = result.marked if result.mismatch is None else result.mismatch
-    result.waves = waves.write_save_file(vcd, unit.simulator, marked, _SHOWN[unit.design])
+    load_cases(unit.hyp, unit.elf)  # the task may have run in another process
+    listing = cases.CASES[job.case].listing()
+    noted = {TEST: result.marked, MISMATCH: result.mismatch}
+    result.waves = waves.write_views(vcd, unit.simulator, noted, _SHOWN[unit.design], listing)
+    if why_not := dump.write_fst(vcd):
+        result.notes.append(why_not)
     return [result]
 
 

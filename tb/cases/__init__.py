@@ -4,7 +4,7 @@ A case is named `topic.function`, the topic its file or package, or `topic.membe
 function makes several.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import walk_packages
@@ -25,6 +25,7 @@ class Case:
     random: bool  #: worth running with more than one seed
     bulk: bool = False  #: takes so many cycles that only the compiled simulator can
     design: Design = UNIT  #: what it tests
+    listing: Callable[[], Mapping[int, str]] = dict  #: address to instruction, for its waveform
 
 
 CASES: dict[str, Case] = {}
@@ -37,11 +38,12 @@ def register(
     random: bool = False,
     bulk: bool = False,
     design: Design = UNIT,
+    listing: Callable[[], Mapping[int, str]] = dict,
 ) -> None:
     """Add a case. ValueError if the name is taken."""
     if name in CASES:
         raise ValueError(f"two cases are named {name}")
-    CASES[name] = Case(name, body, source, random, bulk, design)
+    CASES[name] = Case(name, body, source, random, bulk, design, listing)
 
 
 def case(

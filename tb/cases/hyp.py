@@ -22,6 +22,7 @@ from model.hyp.words import Sequence
 from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP
 from model.kvm.vcpu import Vcpu, set_guest_debug
 from tb.cases import register
+from tb.lanes import disassembly
 from tb.testbench import Failure, Testbench
 
 #: The guest: arithmetic, a load, a store, a barrier, a branch back to the first instruction.
@@ -166,13 +167,24 @@ async def run_sequence(tb: Testbench, sequence: Sequence) -> None:
         raise Failure(f"{sequence.name} does not do what guest entry must")
 
 
+def listing(sequence: Sequence) -> dict[int, str]:
+    """The instructions by their addresses: the source's lines, where they are known."""
+    words = {TEXT + 4 * n: word for n, word in enumerate(sequence.words)}
+    words |= {GUEST_START + 4 * n: word for n, word in enumerate(GUEST)}
+    lines = {TEXT + 4 * n: line for n, line in enumerate(sequence.listing)}
+    return {pc: lines.get(pc) or disassembly(word, pc) for pc, word in words.items()}
+
+
 def _register() -> None:
     for name in NAMES:
 
         async def body(tb: Testbench, name: str = name) -> None:
             await run_sequence(tb, sequences.load(name))
 
-        register(f"hyp.{name}", body, "D2.12, guest entry", random=True)
+        def named(name: str = name) -> dict[int, str]:
+            return listing(sequences.load(name))
+
+        register(f"hyp.{name}", body, "D2.12, guest entry", random=True, listing=named)
 
 
 def register_user(path: str) -> None:
@@ -186,7 +198,7 @@ def register_user(path: str) -> None:
     async def body(tb: Testbench) -> None:
         await run_sequence(tb, sequence)
 
-    register(USER, body, "D2.12, guest entry", random=True)
+    register(USER, body, "D2.12, guest entry", random=True, listing=lambda: listing(sequence))
 
 
 _register()

@@ -1,21 +1,32 @@
-"""What the save file of a waveform shows of the core."""
-
-from vcd.gtkw import GTKWColor
+"""What a viewer shows of the core's waveform."""
 
 from hw.registers import SPSR_ELx, layout
 from model import arch
+from tb import lanes
+from tb.dump import Lanes
 from tb.harness import CORE
-from tb.waves import Shown
+from tb.shown import Colour, Shown, fields_of
 
 GROUPS = {
     "clock and reset": ("clk", "reset"),
-    "row": ("valid", "pc", "el", "word", "kind", "event"),
-    "step": ("state", "enabled", "eld", "last", "ss_after", "state_after"),
-    "exception": (
-        "target_el",
-        "sets_esr",
+    "guest": ("guest",),
+    "hypervisor": ("hypervisor",),
+    "step unit": (
+        "PC",
+        "EL",
+        "event",
+        "state",
+        "enabled",
+        "eld",
+        "last",
+        "EL_after",
+        "state_after",
+        "ss_after",
+    ),
+    "exceptions": (
+        "exception",
+        "EC",
         "esr",
-        "esr.EC",
         "esr.ISS",
         "elr",
         "spsr",
@@ -27,9 +38,16 @@ GROUPS = {
         "sets_hpfar",
         "hpfar",
     ),
-    "after": (
+    "memory": ("mem", "mem_address", "mem_size", "mem_data"),
+    "pins": ("pins__irq", "pins__fiq", "pins__serror"),
+    "row": (
+        "valid",
+        "kind",
+        "word",
+        "pc",
+        "sets_esr",
+        "target_el",
         "pc_after",
-        "el_after",
         "sp_after",
         "nzcv_after",
         "daif_after",
@@ -52,7 +70,6 @@ GROUPS = {
         "sys_value",
         "cycle_count",
     ),
-    "memory": ("mem", "mem_address", "mem_size", "mem_data"),
     "bus": (
         "out_fetch__request__valid",
         "out_fetch__request__address",
@@ -67,7 +84,6 @@ GROUPS = {
         "data__response__error",
         "data__response__fault_offset",
     ),
-    "pins": ("pins__irq", "pins__fiq", "pins__serror"),
     "choices": (
         "choice__async_first",
         "choice__isv_choice",
@@ -77,18 +93,30 @@ GROUPS = {
 }
 
 CORE_SHOWN = Shown(
-    CORE,
+    Lanes(
+        CORE,
+        lanes.core,
+        spans=True,
+        fields=fields_of(GROUPS),
+        layouts={"esr": layout(arch.ESR_ELx), "spsr": SPSR_ELx},
+        marks={
+            "first row": ("EL", ""),
+            "exception": ("exception", ""),
+            "step exception": ("exception", "step exception"),
+        },
+    ),
     GROUPS,
-    closed=frozenset({"registers written", "bus", "choices"}),
+    closed=frozenset({"row", "registers written", "bus", "choices"}),
     colours={
-        "pc": GTKWColor.violet,
-        "kind": GTKWColor.red,
-        "state": GTKWColor.yellow,
-        "esr": GTKWColor.red,
-        "spsr.SS": GTKWColor.orange,
-        "ss_after": GTKWColor.orange,
-        "state_after": GTKWColor.yellow,
+        "guest": Colour.violet,
+        "hypervisor": Colour.indigo,
+        "state": Colour.yellow,
+        "exception": Colour.red,
+        "EC": Colour.red,
+        "esr": Colour.red,
+        "spsr.SS": Colour.orange,
+        "ss_after": Colour.orange,
+        "state_after": Colour.yellow,
     },
-    marked=("valid", "sets_esr"),  # the first synchronous exception
-    layouts={"esr": layout(arch.ESR_ELx), "spsr": SPSR_ELx},
+    cycle_width=72,
 )

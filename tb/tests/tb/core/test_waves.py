@@ -9,12 +9,16 @@ from tb import waves
 from tb.core.machine import Limits
 from tb.core.rows import inputs
 from tb.core.waves import CORE_SHOWN, GROUPS
+from tb.dump import declarations, timeline_of
 from tb.harness import CORE
+from tb.page import wave
+from tb.shown import MISMATCH
 from tb.tests.tb.core.test_machine import image
 from tb.tests.tb.core.toy import BRANCH, NOP, TOY
-from tb.work import SIMULATORS, adapter
+from tb.tests.tb.test_gtkw import gtkwave, value_at
+from tb.work import PASSED, SIMULATORS, Job, Unit, adapter, load_cases, run_unit
 
-SHOWN = replace(CORE_SHOWN, design=TOY)
+SHOWN = replace(CORE_SHOWN, lanes=replace(CORE_SHOWN.lanes, design=TOY))
 
 
 @dataclass
@@ -43,23 +47,76 @@ def marker(text):
 
 
 def test_every_signal_is_there_on_every_simulator(vcd):
-    text = waves.write_save_file(vcd, "x", 7, SHOWN).read_text()
+    text = waves.write_views(vcd, "x", {MISMATCH: 7}, SHOWN).read_text()
     labels = re.findall(r"(?m)^\+\{(.*?)\}", text)
     assert len(labels) == sum(map(len, GROUPS.values()))
-    assert {"pc", "esr:EC", "fetch request address", "irq", "async_first"} <= set(labels)
+    assert {"pc", "esr:ISS", "fetch request address", "irq", "async_first"} <= set(labels)
     groups = re.findall(r"(?m)^-(.*)", text)
     assert groups == [name for name in GROUPS for _ in range(2)]
 
 
 def test_the_marker_is_at_the_cycle_of_the_last_run(vcd):
-    texts = [waves.write_save_file(vcd, "x", at, SHOWN).read_text() for at in (0, 7, 29)]
+    texts = [waves.write_views(vcd, "x", {MISMATCH: at}, SHOWN).read_text() for at in (0, 7, 29)]
     first, middle, last = map(marker, texts)
     period = (last - first) // 29
     assert (middle - first, last - first) == (7 * period, 29 * period)
 
 
+#: members of the trace whose lanes say the same
+AS_LANES = {"el", "event", "state", "el_after", "state_after"}
+
+
 def test_every_member_of_the_trace_and_all_inputs_are_shown():
     listed = {signal.partition(".")[0] for signals in GROUPS.values() for signal in signals}
-    assert listed == {*CORE.row, *CORE.stimulus, "clk", "reset"} - {
+    assert listed - CORE_SHOWN.texts == {*CORE.row, *CORE.stimulus, "clk", "reset"} - AS_LANES - {
         *("irq", "fiq", "serror", "async_first", "isv_choice", "write_seen", "wfx_ends")
     }
+
+
+@pytest.fixture(scope="module", params=SIMULATORS)
+def stepped(request, tmp_path_factory):
+    """The save file of a program on the core, in which a guest is stepped once."""
+    if why := adapter(request.param).missing():
+        pytest.skip(f"not run: {why}")
+    load_cases(None)
+    job = Job("core.one_step_of_a_guest", seed=1)
+    directory = tmp_path_factory.mktemp("core")
+    (result,) = run_unit(Unit(request.param, (job,), waves=directory, design=CORE.name))
+    assert result.status == PASSED
+    return result
+
+
+def test_gtkwave_shows_the_step_of_a_guest(stepped):
+    found = gtkwave(stepped.waves)
+    assert found.groups == list(GROUPS)
+    assert found.marker == found.named["C"]
+    assert found.named["A"] < found.marker
+    told = {
+        "exception": "step exception to EL2",
+        "EC": "softstep_lower",
+        "state": "active-pending",
+        "state_after": "inactive",
+        "EL_after": "EL2",
+        "guest": "",
+        "hypervisor": "",
+    }
+    assert {name: found.shown[name] for name in told} == told
+
+
+def test_a_rows_lanes_are_there_from_its_first_cycle_on(stepped):
+    """As on the page: rows follow one another, without a gap."""
+    found = wave.read(stepped.waves.with_suffix(".vcd"), CORE.name, None)
+    shown = dict(found.lanes)
+    assert shown["exception"][found.moment] == "step exception to EL2"
+    assert found.what == "the first step exception"
+    assert shown["guest"][found.moment - 1] == "mov x0, #7"
+    assert shown["hypervisor"][found.moment - 2] == "eret"
+    vcd = stepped.waves.with_suffix(".vcd")
+    with vcd.open("rb") as file:
+        timeline = timeline_of(file, declarations(file), CORE_SHOWN.lanes)
+    first = found.cycles[found.moment - 1] + 1 - timeline.left_out  # of the exception's row
+    last = found.cycles[found.moment] - timeline.left_out
+    assert last > first
+    for cycle in (first, last):
+        assert value_at(vcd, "softstep.EC", timeline.cycles[cycle]) == "softstep_lower"
+    assert value_at(vcd, "softstep.EC", timeline.cycles[first - 1]) == ""

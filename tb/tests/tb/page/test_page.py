@@ -14,7 +14,6 @@ from model.arch import EL, Event, StepState
 from tb import coverage, totals, work
 from tb.core import coverage as core_coverage
 from tb.core.groups import GROUPS as CORE_GROUPS
-from tb.core.program import NOP, UNDEFINED, word
 from tb.harness import UNIT
 from tb.page import covered, page, wave
 from tb.plan import Plan
@@ -167,8 +166,8 @@ def test_the_rows_around_a_mismatch_are_drawn(pages, failing):
         shown = lanes(picture)
         assert shown["event"][:3] == ["load", "execute", "execute"]
         assert shown["state"][1:4] == ["active-not-pending", "active-pending", "inactive"]
-        assert shown["outcome"][2] == "step exception"
-        assert shown["ss"][1:3] == ["1", "0"]
+        assert shown["exception"][2].startswith("step exception to EL")
+        assert shown["state_after"][1:3] == ["active-pending", "inactive"]
     toy = drawn(pages[failing])[1]
     assert toy["cycles"][toy["moment"]] == 1
 
@@ -201,9 +200,9 @@ def test_the_differences_of_a_text():
 def test_the_core_is_drawn_with_its_instructions(pages, passing):
     picture = drawn(pages[passing])[0]
     shown = lanes(picture)
-    assert "instruction" in shown and shown["EL"][0] == "EL3"
+    assert "hypervisor" in shown and shown["EL"][0] == "EL3"
     assert shown["PC"][1] == hex(int(shown["PC"][0], 16) + 4)
-    assert any(text.lower().startswith("mov") for text in shown["instruction"])
+    assert any(text.lower().startswith("mov") for text in shown["hypervisor"])
     assert all(before < after for before, after in pairwise(picture["cycles"]))
 
 
@@ -229,8 +228,8 @@ def test_a_long_waveform_is_cut_and_says_so(made, monkeypatch):
     (picture,) = drawn(Parsed(made("toy.steps", "--report", "-w").path.read_text()))
     assert len(picture["cycles"]) <= 15
     assert picture["cut"].startswith("Cut: at most 10 rows ")
-    assert picture["what"] == "the first exception"
-    assert lanes(picture)["outcome"][picture["moment"]] == "step exception"
+    assert picture["what"] == "the first step to EL2"
+    assert lanes(picture)["exception"][picture["moment"]].startswith("step exception")
 
 
 @pytest.mark.parametrize(
@@ -252,17 +251,6 @@ def test_a_waveform_that_cannot_be_read_is_not_drawn(here, content, capsys):
 def test_a_file_name_that_is_no_text_does_no_harm(here):
     plan = Plan(("pysim",), (), hyp=os.fsdecode(b"\xff.S"))
     assert "--hyp ?.S" in page.write(Report(plan)).read_text()
-
-
-def test_without_capstone_an_instruction_is_the_references_row(monkeypatch):
-    monkeypatch.setattr(wave, "_capstone", lambda: None)
-    assert wave.disassembly(NOP, 0).startswith("NOP")
-    assert wave.disassembly(0, 0) == UNDEFINED
-
-
-def test_capstone_disassembles():
-    pytest.importorskip("capstone", reason="not run: capstone is not installed")
-    assert wave.disassembly(word("B", imm26=2), 0x1000) == "b #0x1008"
 
 
 # Coverage

@@ -17,6 +17,7 @@ from vcd.reader import TokenKind, tokenize
 from hw.emit import EmitError
 from model.planes import Planes
 from tb import stimulus, waves
+from tb.dump import declarations, timeline_of
 from tb.harness import ROW, STIMULUS, UNIT, pack, unpack, width
 from tb.sims import SimulatorError, builds, compiled, cxx, pysim, view
 
@@ -213,9 +214,9 @@ def test_a_test_has_more_lanes_and_steps_than_on_the_slow_ones():
 
 def timeline(vcd):
     """When the cycles are in the VCD, and what it declares."""
-    with vcd.open("rb") as dump:
-        variables = waves.declarations(dump)
-        return waves.timeline_of(dump, variables, waves.UNIT_SHOWN), variables
+    with vcd.open("rb") as file:
+        variables = declarations(file)
+        return timeline_of(file, variables, waves.UNIT_SHOWN.lanes), variables
 
 
 def values_at(vcd, times):
@@ -268,7 +269,7 @@ def test_the_save_file_lists_the_same_signals_as_for_the_others(words, tmp_path)
     def listed(name, simulator):
         vcd = tmp_path / f"{name}.vcd"
         simulator.run(Drive(words[:20]), vcd)
-        return re.findall(r"(?m)^\+\{(.*?)\}", waves.write_save_file(vcd, name, 3).read_text())
+        return re.findall(r"(?m)^\+\{(.*?)\}", waves.write_views(vcd, name, {}).read_text())
 
     found = listed("compiled", compiled)
     assert found == listed("pysim", pysim)

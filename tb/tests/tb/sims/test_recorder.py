@@ -8,13 +8,15 @@ import pytest
 from model.arch import StepState
 from tb import waves
 from tb.core.waves import CORE_SHOWN
+from tb.dump import declarations, timeline_of
 from tb.harness import unpack, width
+from tb.shown import MISMATCH
 from tb.sims import compiled, recorder
 from tb.sims.recorder import PERIOD
 from tb.tests.tb.core.toy import TOY
 from tb.tests.tb.sims.test_compiled import values_at
 
-SHOWN = replace(CORE_SHOWN, design=TOY)
+SHOWN = replace(CORE_SHOWN, lanes=replace(CORE_SHOWN.lanes, design=TOY))
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +44,8 @@ def recorded(vcd, *runs):
 
 
 def timeline(vcd):
-    with vcd.open("rb") as dump:
-        return waves.timeline_of(dump, waves.declarations(dump), SHOWN)
+    with vcd.open("rb") as file:
+        return timeline_of(file, declarations(file), SHOWN.lanes)
 
 
 def shown(vcd, cycles):
@@ -106,7 +108,7 @@ def test_the_last_cycles_are_kept_and_the_marker_is_among_them(words, tmp_path, 
     (rows,) = recorded(vcd, words)
     check(vcd, words, rows, first=35)
     for mismatch, cycle in ((50, 50), (59, 59), (2, 35), (1000, 59)):
-        text = waves.write_save_file(vcd, "compiled", mismatch, SHOWN).read_text()
+        text = waves.write_views(vcd, "compiled", {MISMATCH: mismatch}, SHOWN).read_text()
         (line,) = [line for line in text.splitlines() if line.startswith("*")]
         assert int(line.split()[1]) == PERIOD * (cycle + 1)
 
@@ -115,7 +117,7 @@ def test_nothing_but_a_reset_is_a_waveform_too(tmp_path):
     vcd = tmp_path / "toy.vcd"
     recorded(vcd, [])
     assert timeline(vcd).cycles == []
-    assert waves.write_save_file(vcd, "compiled", None, SHOWN).is_file()
+    assert waves.write_views(vcd, "compiled", {}, SHOWN).is_file()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="not run: there is no /dev/full")
