@@ -30,7 +30,7 @@ from tb import failures, proofs, report, runner
 from tb.arguments import COULD_NOT_RUN, Parser, UsageError, bar, check_writable, count
 from tb.harness import ROW
 from tb.plan import matches
-from tb.proofs import sequences
+from tb.proofs import results, sequences
 from tb.proofs.claims import CLAIMS, Claim, Method, Outcome, Status
 from tb.sims.builds import SIM_BUILD
 
@@ -343,11 +343,17 @@ def _differences(claim: Claim, outcome: Outcome) -> list[str]:
     """The table of a counterexample, in the form of a failing test's."""
     if not outcome.differences:
         return []
-    heads = ("code", "must be") if claim.method is Method.SYMBOLIC else ("hardware", "model")
-    rows = [("field", *heads, "")]
-    for field, hardware, expected in outcome.differences:
-        rows.append((field, _value_text(field, hardware), _value_text(field, expected), "!!!"))
+    rows = [[*row, "!!!" if at else ""] for at, row in enumerate(_table(claim, outcome))]
     return [line.rstrip() for line in failures.table(rows)]
+
+
+def _table(claim: Claim, outcome: Outcome) -> list[list[str]]:
+    """A header, and what differs."""
+    heads = ("code", "must be") if claim.method is Method.SYMBOLIC else ("hardware", "model")
+    rows = [["field", *heads]]
+    for field, hardware, expected in outcome.differences:
+        rows.append([field, _value_text(field, hardware), _value_text(field, expected)])
+    return rows
 
 
 def _value_text(field: str, value: int) -> str:
@@ -412,6 +418,14 @@ def _record(done: Done, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _keep(done: Done, options: argparse.Namespace) -> None:
+    """For the page of a run: with the texts that are printed. Raises OSError."""
+    claim, outcome = done.claim, done.outcome
+    table = _table(claim, outcome) if outcome.differences else []
+    record = {**_record(done, options), "extent": extent(claim, outcome), "table": table}
+    results.write(DIRECTORY / claim.name, record)
+
+
 # The command
 
 
@@ -451,6 +465,7 @@ def prove(options: argparse.Namespace, console: Console) -> int:
                 for one in ended:
                     if one is not None:
                         done.append(one)
+                        _keep(one, options)
                         print_row(console, one, width)
                         if one.outcome.status is not Status.PROVED or options.verbose:
                             print_outcome(console, one, options)

@@ -17,8 +17,9 @@ import pytest
 import tb
 from model.hyp.sequences import load as load_sequence
 from tb import prove, report
-from tb.proofs import sequences
+from tb.proofs import results, sequences
 from tb.proofs.claims import CLAIMS, Claim, Method, Outcome, Status
+from tb.proofs.results import ResultError
 from tb.prove import main
 from tb.scoreboard import Difference
 
@@ -129,7 +130,7 @@ def run(capsys):
     return go
 
 
-def results(path="out.json"):
+def written(path="out.json"):
     content = json.loads(Path(path).read_text())
     return content["verdict"], {claim["name"]: claim for claim in content["claims"]}
 
@@ -242,8 +243,55 @@ def test_an_interrupt_gives_the_summary_so_far(run):
     assert (code, err) == (2, [])
     assert out[1].startswith("PROVED      toy.proved")
     assert out[-1].startswith("INTERRUPTED: 2 of 3 claims proved, ")
-    verdict, claims = results()
+    verdict, claims = written()
     assert (verdict, list(claims)) == ("interrupted", ["toy.proved", "toy.told"])
+
+
+# Kept for the page of a run
+
+
+def kept(name):
+    return results.read(prove.DIRECTORY / name)
+
+
+def test_what_became_of_a_claim_is_kept(run):
+    run("toy.refuted", "toy.counted")
+    found = kept("toy.refuted")
+    assert (found.status, found.reason) == (Status.REFUTED, "two [fields] differ")
+    assert (found.extent, found.current) == ("2 cycles", True)
+    assert found.table[:2] == [["field", "hardware", "model"], ["el_after", "EL1", "EL2"]]
+    assert found.history == ["cycle 0: [start]", "cycle 1: execute"]
+    assert found.reproduce == "python -m tb.prove toy.refuted"
+    assert kept("toy.counted").extent == "4,096 inputs"
+    assert kept("toy.proved") is None
+
+
+def test_a_run_of_others_leaves_it(run):
+    run("toy.proved")
+    run("toy.counted")
+    assert kept("toy.proved").status is kept("toy.counted").status is Status.PROVED
+
+
+def test_a_new_result_takes_the_place_of_the_old_one_even_of_a_broken_file(run):
+    path = Path("sim_build/proofs/toy.proved") / results.NAME
+    run("toy.proved")
+    path.write_text("no JSON")
+    with pytest.raises(ResultError, match="cannot be read"):
+        kept("toy.proved")
+    run("toy.proved")
+    assert kept("toy.proved").status is Status.PROVED
+
+
+def test_a_result_of_another_version_of_the_code_is_told_from_one_of_this(run, monkeypatch):
+    run("toy.proved")
+    monkeypatch.setattr(results, "VERSION", "another")
+    assert not kept("toy.proved").current
+
+
+def test_what_is_interrupted_keeps_what_was_done(run):
+    run("toy.proved", "toy.interrupts")
+    assert kept("toy.proved").status is Status.PROVED
+    assert kept("toy.interrupts") is None
 
 
 # JSON
@@ -251,7 +299,7 @@ def test_an_interrupt_gives_the_summary_so_far(run):
 
 def test_json_has_all_of_it(run):
     run("toy.refuted", "toy.gives_up", "toy.counted", "--json", "out.json")
-    verdict, claims = results()
+    verdict, claims = written()
     assert verdict == "fail"
     wrong = claims["toy.refuted"]
     assert (wrong["status"], wrong["method"], wrong["source"]) == ("refuted", "bounded", "a toy")
@@ -274,12 +322,19 @@ def test_json_that_cannot_be_written_is_told_before_anything_runs(run, path):
 
 
 def test_a_full_disk_is_named(run, monkeypatch):
-    def full(path):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    writing, full = report.writing, "out.json"
 
-    monkeypatch.setattr(report, "writing", full)
+    def maybe(path):
+        if path.name == full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return writing(path)
+
+    monkeypatch.setattr(report, "writing", maybe)
     code, _, err = run("toy.proved", "--json", "out.json")
     assert (code, err) == (2, ["error: out.json: No space left on device"])
+    full = results.NAME
+    code, _, (line,) = run("toy.proved")
+    assert (code, line.endswith("result.json: No space left on device")) == (2, True)
 
 
 # The command line
