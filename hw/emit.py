@@ -10,7 +10,6 @@ constants as short as they are, and a choice by priority as such cases, hundreds
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,8 @@ from amaranth.lib import wiring
 
 from hw.core.core import Core
 from hw.step import StepUnit
-from model.arguments import COULD_NOT_RUN, Parser, stop
+from model.arguments import Parser, stop, stop_at
+from model.files import writing
 
 NAME, CORE_NAME = "step_unit", "a64_core"  #: of the modules
 
@@ -140,30 +140,6 @@ def run_pyosys(script: str, place: Path) -> None:
         raise EmitError(f"Yosys: {' '.join(done.stderr.split())}")
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file that is whole or as it was before; to a device or pipe as it is. OSError."""
-    if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8", newline="")
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _print(text: str) -> None:
-    """Write to standard output. Raises OSError."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError:
-        # Python flushes standard output once more on its way out: let that succeed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = Parser(
@@ -189,16 +165,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         text = convert(component(), name)
         if options.file:
-            _write(options.file, text)
+            with writing(options.file) as file:
+                file.write(text)
         else:
-            _print(text)
+            print(text, end="", flush=True)
         taken = size(rtlil(component(), name), name, mapping)
     except EmitError as error:
         return stop(str(error))
-    except BrokenPipeError:  # the reader has seen enough
-        return COULD_NOT_RUN
     except OSError as error:
-        return stop(f"{options.file or 'standard output'}: {error.strerror}")
+        error.filename = options.file  # not a temporary file's, nor none, as of a full disk
+        return stop_at(error)
     except KeyboardInterrupt:
         return stop("interrupted")
     effort = " (mapped quickly)" if mapping == QUICK else ""

@@ -1,6 +1,9 @@
 """What all command lines have in common: what cannot be done is one line, and exit code 2."""
 
 import argparse
+import contextlib
+import errno
+import os
 import sys
 from typing import NoReturn
 
@@ -23,3 +26,19 @@ def stop(why: str) -> int:
     """Say in one line why it could not run; returns the exit code."""
     print(f"error: {why}", file=sys.stderr)
     return COULD_NOT_RUN
+
+
+def stop_at(error: OSError) -> int:
+    """The same, of a file or standard output; of a reader that has seen enough, nothing."""
+    if error.filename is None:
+        discard_output()
+    if isinstance(error, BrokenPipeError):
+        return COULD_NOT_RUN
+    where = error.filename or ("standard output" if error.errno == errno.ENOSPC else None)
+    return stop(f"{where}: {error.strerror}" if where else str(error))
+
+
+def discard_output() -> None:
+    """Let Python's last flush succeed, on its way out, of what could not be written."""
+    with contextlib.suppress(OSError, AttributeError):  # it is no file, or closed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

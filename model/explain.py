@@ -6,7 +6,6 @@ one JSON object. `--vectors` answers a whole vector file instead.
 
 import argparse
 import json
-import os
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -31,7 +30,7 @@ from model.arch import (
     StepISS,
     StepState,
 )
-from model.arguments import COULD_NOT_RUN, Parser, UsageError, stop
+from model.arguments import Parser, UsageError, stop, stop_at
 from model.columns import BY_NAME, COLUMNS, Kind
 from model.conditions import Rule
 from model.dump import REGISTERS, SPSRS, Dump, DumpError, read_words
@@ -413,11 +412,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         stop("interrupted")
         return 130
     except OSError as error:
-        # Python flushes standard output once more on its way out: let that succeed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return COULD_NOT_RUN
-        return stop(f"{error.filename or 'standard output'}: {error.strerror}")
+        return stop_at(error)
 
 
 if __name__ == "__main__":

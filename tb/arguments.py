@@ -11,6 +11,7 @@ from model.arguments import COULD_NOT_RUN as COULD_NOT_RUN
 from model.arguments import Parser as Parser
 from model.arguments import UsageError as UsageError
 from model.arguments import stop as stop
+from model.arguments import stop_at as stop_at
 
 
 class OutputConsole(Console):

@@ -29,7 +29,7 @@ from model.files import writing
 from model.machine import PE, derive, take
 from model.planes import Planes
 from tb import growth, plot, qemu, runner, work
-from tb.arguments import COULD_NOT_RUN, Parser, UsageError, check_writable, stop
+from tb.arguments import Parser, UsageError, check_writable, stop, stop_at
 from tb.core import speed
 from tb.core.speed import Measure
 from tb.growth import Series
@@ -306,14 +306,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_writable(options.json)
         with _output(options.json) as file, _steps() as step:
             _run(file, step)
-        sys.stdout.flush()
+        print(end="", flush=True)
     except (UsageError, SimulatorError) as error:
         return stop(str(error))
-    except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return COULD_NOT_RUN
     except OSError as error:
-        return stop(f"{error.filename or 'standard output'}: {error.strerror}")
+        return stop_at(error)
     except KeyboardInterrupt:
         return stop("interrupted")
     return 0

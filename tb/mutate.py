@@ -5,9 +5,7 @@ could not run (being interrupted counts as that).
 """
 
 import argparse
-import errno
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +25,7 @@ from tb.arguments import (
     check_writable,
     count,
     stop,
+    stop_at,
 )
 from tb.mutation import bench, core, equivalence, unit
 from tb.mutation.mutants import CORE_TARGET, TARGETS, TOP, UNIT_TARGET, Mutant, draw
@@ -365,13 +364,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(options, OutputConsole(highlight=False, soft_wrap=True))
     except (UsageError, SimulatorError, bench.BrokenDesign, runner.WorkerDied) as error:
         return stop(str(error))
-    except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return COULD_NOT_RUN
     except OSError as error:
-        file = "standard output" if error.errno == errno.ENOSPC else None
-        where = error.filename or file
-        return stop(f"{where}: {error.strerror}" if where else str(error))
+        return stop_at(error)
     except KeyboardInterrupt:
         return stop("interrupted")
 

@@ -10,7 +10,6 @@ be checked; 2 as well before the first verdict, and if there is nothing to begin
 
 import argparse
 import contextlib
-import os
 import stat
 import sys
 import time
@@ -32,7 +31,7 @@ from model.a64 import A64Error
 from model.hyp import SequenceError
 from model.hyp.assemble import NAMES, NO_ASSEMBLER, find_assemblers
 from tb import cases, failures, report, runner, work
-from tb.arguments import COULD_NOT_RUN, OutputConsole, Parser, UsageError, stop
+from tb.arguments import COULD_NOT_RUN, OutputConsole, Parser, UsageError, stop, stop_at
 from tb.cases import hyp
 from tb.plan import Plan
 from tb.report import Report
@@ -306,11 +305,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return watch(options.file, OutputConsole(highlight=False, soft_wrap=True))
     except (UsageError, SequenceError) as error:
         return stop(str(error))
-    except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return COULD_NOT_RUN
-    except OSError as error:  # files have said theirs
-        return stop(f"standard output: {error.strerror}")
+    except OSError as error:
+        return stop_at(error)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.arguments import Parser, stop
+from model.arguments import Parser, stop, stop_at
 from model.hyp import SequenceError
 from model.hyp.elf import text_words
 from model.hyp.words import Sequence, to_text
@@ -175,12 +175,15 @@ def main(arguments: list[str] | None = None) -> int:
         if not check:
             for path in stale:
                 write_atomically(path, texts[path])
+        for path in stale:
+            print(
+                f"{path.name}: differs from {path.stem}.S" if check else f"{path.name}: rewritten"
+            )
+        print(end="", flush=True)
     except SequenceError as error:
         return stop(str(error))
     except OSError as error:
-        return stop(f"{error.filename}: {error.strerror}")
-    for path in stale:
-        print(f"{path.name}: differs from {path.stem}.S" if check else f"{path.name}: rewritten")
+        return stop_at(error)
     return 1 if check and stale else 0
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.arch import RAM_BASE, RAM_SIZE
-from model.arguments import Parser, stop
+from model.arguments import Parser, stop, stop_at
 from model.hyp.assemble import DIRECTORY as SEQUENCES
 from model.hyp.assemble import Assembler, find_assemblers, first_error, write_atomically
 from model.kvm.uapi import KVM_GUESTDBG_USE_SW_BP
@@ -189,12 +189,13 @@ def main(arguments: list[str] | None = None) -> int:
         if not check:
             for path in stale:
                 write_atomically(path, texts[path])
+        for path in stale:
+            print(f"{path.name}: differs from its sources" if check else f"{path.name}: rewritten")
+        print(end="", flush=True)
     except (ProgramError, UnicodeDecodeError) as error:
         return stop(str(error))
     except OSError as error:
-        return stop(f"{error.filename}: {error.strerror}")
-    for path in stale:
-        print(f"{path.name}: differs from its sources" if check else f"{path.name}: rewritten")
+        return stop_at(error)
     return 1 if check and stale else 0
 
 

@@ -45,9 +45,9 @@ def load(name: str) -> Image:
     try:
         return from_text(path.read_text(encoding="utf-8"), path.name)
     except (OSError, UnicodeDecodeError) as error:
-        raise ProgramError(
-            f"{path}: cannot be read: {error}: run python -m model.programs.build"
-        ) from error
+        why = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
+        mend = "run python -m model.programs.build"
+        raise ProgramError(f"{path}: cannot be read: {why}: {mend}") from error
 
 
 def guest(name: str) -> Image:
