@@ -105,7 +105,7 @@ def test_waveform_shows_the_cycles_and_what_was_expected(tmp_path):
     assert "sACTIVE_NOT_PENDING" in vcd
     save = outcome.waves.with_suffix(".gtkw").read_text()
     assert "expected_ss_after" in save
-    assert "row_state_after" in save
+    assert "softstep.state_after" in save
     assert str(tmp_path) not in save
 
 
