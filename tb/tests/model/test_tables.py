@@ -11,7 +11,7 @@ from model import tables
 from model.columns import Lines
 from model.machine import take
 
-MANUAL = tables._DIRECTORY
+MANUAL = tables.DIRECTORY
 
 # File to (lines below the comment and the header, the columns of its inputs).
 FILES = {
@@ -75,13 +75,13 @@ class Copy:
 @functools.cache
 def claims(table):
     """What the manual's own files say."""
-    assert tables._DIRECTORY == MANUAL
+    assert tables.DIRECTORY == MANUAL
     return tables.claims(table)
 
 
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_DIRECTORY", tmp_path)
+    monkeypatch.setattr(tables, "DIRECTORY", tmp_path)
     return Copy(tmp_path)
 
 
