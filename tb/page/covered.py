@@ -104,9 +104,9 @@ class Node:
 
 _WIDTH, _HEIGHT = 170, 52  #: of a node
 _PLACES = {
-    StepState.INACTIVE: (105.0, 190.0),
-    StepState.ACTIVE_NOT_PENDING: (520.0, 90.0),
-    StepState.ACTIVE_PENDING: (520.0, 290.0),
+    StepState.INACTIVE: (95.0, 190.0),
+    StepState.ACTIVE_NOT_PENDING: (435.0, 85.0),
+    StepState.ACTIVE_PENDING: (435.0, 295.0),
 }
 _BEND = 26  #: how far an arrow is from the straight line
 

@@ -53,6 +53,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const TOP = 26; // for the cycles
 const LANE = 26;
 const CHARACTER = 7.3; // pixels, about
+const ROW = 110; // pixels, of those around the moment
 
 function made(parent, name, attributes, text) {
   const node = document.createElementNS(SVG, name);
@@ -62,10 +63,35 @@ function made(parent, name, attributes, text) {
   return node;
 }
 
+const drawn = JSON.parse(document.getElementById("data").textContent);
+
+// What `tb.page.packed` has packed.
+function unpacked(packed) {
+  let cycle = packed.first;
+  const cycles = packed.cycles.map((more) => (cycle += more));
+  const lanes = packed.lanes.map(([name, runs]) => {
+    const values = [];
+    for (const number of runs) {
+      if (number >= 0) values.push(drawn.texts[number]);
+      else for (let n = number; n < 0; n += 1) values.push(values[values.length - 1]);
+    }
+    return [name, values];
+  });
+  return { ...packed, cycles, lanes };
+}
+
 class Wave {
-  constructor(box, data) {
+  constructor(box) {
+    const data = unpacked(drawn.waves[Number(box.dataset.wave)]);
     this.data = data;
+    box.append(document.getElementById("wave-template").content.cloneNode(true));
+    const keys = box.querySelector(".keys");
+    keys.id = `keys-${box.dataset.wave}`;
+    keys.querySelector("strong").textContent = box.dataset.cut;
+    box.querySelector("[data-do=moment]").textContent = `${data.what} (m)`;
     this.picture = box.querySelector(".picture");
+    this.picture.setAttribute("aria-label", `Waveform of ${box.dataset.title}`);
+    this.picture.setAttribute("aria-describedby", keys.id);
     this.values = box.querySelector(".cursor");
     this.rows = data.cycles.length;
     this.begin = data.cycles.map((_, n) => (n ? data.cycles[n - 1] + 1 : data.first));
@@ -112,8 +138,9 @@ class Wave {
 
   toMoment(move = true) {
     const n = this.data.moment;
-    const before = Math.max(0, n - 8);
-    const after = Math.min(this.rows - 1, n + 4);
+    const shown = Math.max(3, Math.floor(this.width / ROW));
+    const before = Math.max(0, n - Math.ceil((shown * 2) / 3));
+    const after = Math.min(this.rows - 1, n + Math.floor(shown / 3));
     this.view(this.begin[before], this.end[after] - this.begin[before]);
     if (move) this.go(n);
   }
@@ -268,5 +295,44 @@ class Wave {
   }
 }
 
-const waves = JSON.parse(document.getElementById("data").textContent);
-for (const box of document.querySelectorAll(".wave")) new Wave(box, waves[Number(box.dataset.wave)]);
+// Which waveform is shown: one at a time, drawn when it is shown first
+
+const articles = [...document.querySelectorAll("#waves article")];
+const choice = document.getElementById("choice");
+
+function showWave(article) {
+  for (const each of articles) each.hidden = each !== article;
+  if (choice) choice.value = article.id.replace("wave-", "");
+  const box = article.querySelector(".wave");
+  if (box && !box.firstChild) new Wave(box);
+}
+
+function articleOf(hash) {
+  return articles.find((each) => "#" + each.id === hash);
+}
+
+function showLinked() {
+  const article = articleOf(location.hash);
+  if (!article || !article.hidden) return;
+  showWave(article);
+  article.scrollIntoView();
+}
+
+if (choice) {
+  choice.addEventListener("change", () => showWave(articleOf(`#wave-${choice.value}`)));
+  document.querySelector(".chooser").addEventListener("click", (event) => {
+    const move = Number(event.target.dataset.move);
+    if (!move) return;
+    const at = articles.findIndex((each) => !each.hidden);
+    showWave(articles[(at + move + articles.length) % articles.length]);
+  });
+}
+// Before the browser follows the link: it goes only to what is shown.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a");
+  const article = link && articleOf(link.getAttribute("href"));
+  if (article) showWave(article);
+});
+window.addEventListener("hashchange", showLinked);
+if (articles.length) showWave(articles[0]);
+showLinked();

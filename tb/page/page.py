@@ -5,21 +5,26 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from rich.text import Text
 
+from model.kvm.properties import JUDGED
 from tb import report as reports
 from tb import totals
-from tb.cases import CASES
-from tb.page import covered, wave
+from tb.cases import CASES, catalogue
+from tb.kvm.hosts import HOSTS
+from tb.page import covered, defects, proved, wave
+from tb.page.packed import Pictures
+from tb.page.wave import Wave
 from tb.regression import SIM_BUILD
 from tb.report import Report
 from tb.work import PASSED, Result
@@ -27,8 +32,10 @@ from tb.work import PASSED, Result
 PATH = SIM_BUILD / "report" / "index.html"
 
 MOST_PASSED = 5000  #: tests that passed which are listed
-MOST_WAVES = 12  #: waveforms that are drawn
+MOST_DRAWN = 8_000_000  #: bytes of the page that pictures take: a thousand of them or so
 MOST_BYTES = 200_000_000  #: of a VCD that is read
+
+MARKED = "where the defect shows"  #: what a test that passes marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +43,13 @@ class Picture:
     """A waveform on the page."""
 
     test: int  #: number of the test
+    topic: str  #: what it stands under in the list of them
     title: str
     files: list[str]  #: relative to the page
     command: str
-    drawn: dict[str, Any] | None  #: for the script
+    drawn: int | None  #: its number for the script
+    what: str  #: what is marked
+    cut: str
     why_not: str
     differences: list[list[str]]  #: a header, then rows; or nothing
 
@@ -52,6 +62,7 @@ class Table:
     run: str
     header: list[str]
     rows: list[list[str]]
+    of_sequences: bool  #: they are its columns
 
 
 def write(report: Report, path: Path = PATH) -> Path:
@@ -65,12 +76,16 @@ def write(report: Report, path: Path = PATH) -> Path:
 def html(report: Report, path: Path = PATH) -> str:
     """The page, as it is to stand at `path`."""
     tests = _listed(report)
-    pictures = list(_pictures(tests, path))
+    drawn = Pictures(MOST_DRAWN)
+    pictures = [
+        _picture(at, each, path, drawn) for at, each in enumerate(tests) if _has_waves(each)
+    ]
     step_unit = covered.unit(report.counts)
     core = covered.core(report.counts)
     nodes, arrows = covered.states(step_unit) if step_unit is not None else ([], [])
     matrices = [covered.unit_matrix(step_unit)] if step_unit is not None else []
     matrices += covered.core_matrices(core) if core is not None else []
+    tables = list(_tables(report))
     return _environment().get_template("page.html").render(
         verdict=Text.from_markup(reports.verdict(report)).plain,
         word=reports.verdict_word(report),
@@ -88,15 +103,20 @@ def html(report: Report, path: Path = PATH) -> str:
         ],
         left_out=len(report.results) - len(tests),
         pictures=pictures,
+        by_topic=[list(group) for _, group in groupby(pictures, attrgetter("topic"))],
         pictured={picture.test for picture in pictures},
-        waves=[picture.drawn for picture in pictures],
+        waves=drawn.json,
+        defects=list(defects.rows(tests)),
+        properties=JUDGED,
         nodes=nodes,
         arrows=arrows,
         matrices=matrices,
         parts=list(covered.parts(report.counts)),
         bins=totals.legal(report.counts),
         holes=len(totals.holes(report.counts)),
-        tables=list(_tables(report)),
+        sequences=sorted((each for each in tables if each.of_sequences), key=lambda t: len(t.rows)),
+        tables=[table for table in tables if not table.of_sequences],
+        proofs=proved.proofs(lambda file: _relative(file, path)),
     )  # fmt: skip
 
 
@@ -125,38 +145,45 @@ def _listed(report: Report) -> list[Result]:
 # Waveforms
 
 
-def _pictures(tests: Sequence[Result], path: Path) -> Iterator[Picture]:
-    with_waves = [(at, each) for at, each in enumerate(tests) if each.waves is not None]
-    for n, (at, result) in enumerate(with_waves):
-        assert result.waves is not None
-        save_file = result.waves
-        vcd = save_file.with_suffix(".vcd")
-        if not vcd.exists():
-            continue
-        drawn, why_not = (None, f"only {MOST_WAVES} are drawn")
-        if n < MOST_WAVES:
-            drawn, why_not = _drawn(vcd, result)
-        yield Picture(
-            at,
-            f"{result.name} [{result.simulator}, seed {result.seed}]",
-            [_relative(each, path) for each in (vcd, save_file)],
-            f"gtkwave {vcd} {save_file}",
-            drawn,
-            why_not,
-            differences(result.failure),
-        )
+def _has_waves(result: Result) -> bool:
+    return result.waves is not None and result.waves.with_suffix(".vcd").is_file()
 
 
-def _drawn(vcd: Path, result: Result) -> tuple[dict[str, Any] | None, str]:
+def _picture(at: int, result: Result, path: Path, drawn: Pictures) -> Picture:
+    assert result.waves is not None
+    save_file = result.waves
+    vcd = save_file.with_suffix(".vcd")
+    found, why_not = _read(vcd, result)
+    number = drawn.add(found) if found else None
+    if found and number is None:
+        why_not = f"the page has {MOST_DRAWN // 1_000_000} MB of pictures without it"
+    return Picture(
+        at,
+        result.name.partition(".")[0] if result.status == PASSED else "failed",
+        f"{result.name} [{result.simulator}, seed {result.seed}]",
+        [_relative(each, path) for each in (vcd, save_file)],
+        f"gtkwave {vcd} {save_file}",
+        number,
+        found.what if found else "",
+        found.cut if found else "",
+        why_not,
+        differences(result.failure),
+    )
+
+
+def _read(vcd: Path, result: Result) -> tuple[Wave | None, str]:
+    """What is drawn, or why nothing is."""
     if vcd.stat().st_size > MOST_BYTES:
         return None, f"more than {MOST_BYTES // 1_000_000} MB"
     failed = result.status != PASSED
     design = CASES[result.name].design.name
     try:
-        found = wave.read(vcd, design, result.mismatch if failed else None)
+        found = wave.read(vcd, design, result.mismatch if failed else result.marked)
     except (OSError, ValueError, LookupError):  # what it says is on the page, without a picture
         return None, "its file cannot be read"
-    return (None, "nothing happened") if found is None else (asdict(found), "")
+    if found and not failed and result.marked is not None:
+        found.what = MARKED
+    return found, "" if found else "nothing happened"
 
 
 def _relative(file: Path, page: Path) -> str:
@@ -189,11 +216,13 @@ def _marked(row: list[str]) -> list[str]:
 
 
 def _tables(report: Report) -> Iterator[Table]:
+    """Those of the known defects have a place of their own."""
     for (title, simulator, seed), (header, *rows) in reports.tables(report).items():
         run = f"{simulator}, seed {seed}"
         if header[0] == "sequence":
-            yield Table(f"{title}: side by side", run, *_side_by_side(header, rows))
-        yield Table(title, run, header, rows)
+            yield Table(f"{title}: side by side", run, *_side_by_side(header, rows), True)
+        elif title != catalogue.TITLE:
+            yield Table(title, run, header, rows, set(HOSTS) <= set(header))
 
 
 def _side_by_side(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:

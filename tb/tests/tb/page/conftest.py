@@ -1,13 +1,15 @@
 """Runs that write a page: small cases beside the others, in a directory of their own."""
 
 import contextlib
+import json
 from collections import namedtuple
 
 import pytest
 
 from model.arch import Event
-from tb import cases, work
+from tb import cases, prove, work
 from tb.harness import ROW
+from tb.proofs import results
 from tb.run import main
 from tb.testbench import Failure, Table
 
@@ -45,9 +47,38 @@ def _faulty(monkeypatch):
     monkeypatch.setattr(adapter, "cycle", wrong)
 
 
+def keep(name, **changes):
+    """What became of a claim, as `tb.prove` keeps it."""
+    record = {"status": "proved", "reason": "", "extent": "1 cycle", "seconds": 0.5, "table": []}
+    record |= {"history": [], "waves": None, "reproduce": f"python -m tb.prove {name}"}
+    directory = prove.DIRECTORY / name
+    directory.mkdir(parents=True)
+    results.write(directory, record | changes)
+    return directory / results.NAME
+
+
+def _keep_results():
+    """One of each kind."""
+    keep("routing.eld_is_el1")
+    keep(
+        "state.table",
+        status="refuted",
+        reason=HOSTILE,
+        table=[["field", "hardware", "model"], ["ss_after", "1", "0"]],
+        history=["cycle 0: [start]", HOSTILE],
+        waves=str(prove.DIRECTORY / "state.table" / "refuted.vcd"),
+    )
+    (prove.DIRECTORY / "state.table" / "refuted.vcd").write_text("")
+    keep("sequences.v1", status="not proved", reason="the solver gives up", extent="-")
+    path = keep("routing.eld_is_el2")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": "another"}))
+    keep("unit.trace_shows_the_event").write_text("no JSON")
+
+
 @contextlib.contextmanager
 def _in(directory):
     with pytest.MonkeyPatch.context() as monkeypatch, contextlib.chdir(directory):
+        monkeypatch.setattr(prove, "DIRECTORY", directory / "sim_build" / "proofs")
         cases.load()
         for body in (steps, hostile, tells):
             case = cases.Case(f"toy.{body.__name__}", body, "a toy", False)
@@ -64,6 +95,7 @@ def made(tmp_path_factory):
         with _in(directory) as monkeypatch:
             if faulty:
                 _faulty(monkeypatch)
+                _keep_results()
             code = main(["-j", "1", "--sim", "pysim", *words])
         return Page(directory / "sim_build" / "report" / "index.html", code)
 
@@ -85,5 +117,13 @@ def passing(made):
 
 @pytest.fixture(scope="module")
 def failing(made):
-    """The page of a run with a mismatch, and with a test whose failure is hostile."""
+    """The page of a run with a mismatch, and with a test whose failure is hostile; proofs, too."""
     return made("toy.steps", "toy.hostile", faulty=True)
+
+
+@pytest.fixture(scope="module")
+def catalogue(made):
+    """The page of a run of known defects."""
+    if why := work.adapter("compiled").missing():
+        pytest.skip(f"not run: {why}")
+    return made("catalogue.K1", "catalogue.M2", "--sim", "compiled", "--report", "-w")

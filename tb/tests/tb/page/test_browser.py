@@ -60,24 +60,30 @@ def size(browser, width):
 
 
 def cursor(browser):
-    """The values at the cursor of the first waveform."""
-    pairs = browser.find_element(By.CLASS_NAME, "cursor").find_elements(By.TAG_NAME, "div")
+    """The values at the cursor of the waveform that is shown."""
+    pairs = browser.find_elements(By.CSS_SELECTOR, "article:not([hidden]) .cursor div")
     shown = [pair.find_elements(By.CSS_SELECTOR, "dt, dd") for pair in pairs]
     return {name.text: value.text for name, value in shown}
 
 
 def picture(browser):
-    return browser.find_element(By.CSS_SELECTOR, ".picture")
+    return browser.find_element(By.CSS_SELECTOR, "article:not([hidden]) .picture")
+
+
+def shown(browser):
+    """The titles of the waveforms that are shown."""
+    titles = browser.find_elements(By.CSS_SELECTOR, "#waves h3")
+    return [title.text for title in titles if title.is_displayed()]
 
 
 def ticks(browser):
-    """The cycles that are written above the first picture."""
+    """The cycles that are written above the picture."""
     script = """return [...arguments[0].querySelectorAll("svg > g > text.name")]
         .map((each) => Number(each.textContent))"""
     return browser.execute_script(script, picture(browser))
 
 
-@pytest.mark.parametrize("which", ["passing", "failing"])
+@pytest.mark.parametrize("which", ["passing", "failing", "catalogue"])
 def test_it_loads_from_disk(opened, request, which):
     browser = opened(request.getfixturevalue(which))
     assert browser.find_element(By.ID, "verdict").text[:4] in ("PASS", "FAIL")
@@ -175,7 +181,84 @@ def test_the_filter_and_the_links(opened, passing):
         bottom = browser.execute_script(
             "return scrollY + innerHeight >= document.documentElement.scrollHeight - 2"
         )
-        assert abs(browser.execute_script(script, target)) < 40 or bottom
+        assert abs(browser.execute_script(script, target)) < 80 or bottom
+
+
+# Which waveform is shown
+
+
+def test_one_picture_is_drawn_and_another_when_it_is_linked_to(opened, passing):
+    browser = opened(passing)
+    assert len(shown(browser)) == 1
+    assert len(browser.find_elements(By.CLASS_NAME, "picture")) == 1
+    links = browser.find_elements(By.CSS_SELECTOR, "#test-table a[href^='#wave-']")
+    links[1].click()
+    assert shown(browser) == ["toy.steps [pysim, seed 1]"]
+    assert len(browser.find_elements(By.CLASS_NAME, "picture")) == 2
+    assert picture(browser).get_attribute("aria-label") == "Waveform of toy.steps [pysim, seed 1]"
+    browser.back()
+    browser.forward()
+    assert shown(browser) == ["toy.steps [pysim, seed 1]"]
+
+
+def test_a_link_from_elsewhere_shows_its_picture(opened, passing):
+    browser = opened(passing)
+    browser.get("about:blank")
+    browser.get(passing.path.as_uri() + "#wave-2")
+    assert shown(browser) == ["toy.tells [pysim, seed 1]"]
+    top = "return document.getElementById('wave-2').getBoundingClientRect().top"
+    assert 0 <= browser.execute_script(top) < browser.execute_script("return innerHeight")
+    assert cursor(browser)["here"] == "the first step to EL2"
+
+
+def test_keys_choose_the_picture(opened, passing):
+    browser = opened(passing)
+    choice = browser.find_element(By.ID, "choice")
+    first, second, third = [each.text for each in choice.find_elements(By.TAG_NAME, "option")]
+    choice.send_keys(second[:9])  # as a list is searched
+    assert shown(browser) == [second]
+    choice.send_keys(Keys.TAB)
+    previous = browser.switch_to.active_element
+    previous.send_keys(Keys.ENTER)
+    assert shown(browser) == [first]
+    previous.send_keys(Keys.ENTER)
+    assert shown(browser) == [third]  # round the end
+    assert choice.get_attribute("value") == "2"
+    previous.send_keys(Keys.TAB)
+    browser.switch_to.active_element.send_keys(Keys.SPACE)
+    assert shown(browser) == [first]
+
+
+def test_a_defects_waveform_is_marked_where_it_shows(opened, catalogue):
+    browser = opened(catalogue)
+    link = browser.find_element(By.CSS_SELECTOR, "#defect-table a[aria-label='waveform of M2']")
+    browser.execute_script("arguments[0].click()", link)
+    assert shown(browser) == ["catalogue.M2 [compiled, seed 1]"]
+    row = browser.find_element(By.XPATH, "//*[@id='defect-table']//tr[contains(., 'M2:')]")
+    assert cursor(browser)["cycle"] in [each.text for each in row.find_elements("tag name", "td")]
+    assert cursor(browser)["here"] == "where the defect shows"
+    verdict = row.find_element(By.LINK_TEXT, "caught, twin clean")
+    verdict.click()
+    assert browser.execute_script("return location.hash") == verdict.get_attribute("hash")
+    row.find_element(By.TAG_NAME, "summary").send_keys(Keys.ENTER)
+    assert "Without TDE debug exceptions go to EL1." in row.text
+
+
+def test_the_proofs_open_by_keys(opened, failing):
+    browser = opened(failing)
+    topics = browser.find_elements(By.CSS_SELECTOR, ".topic summary")
+    (state,) = [topic for topic in topics if topic.text.startswith("state: 1 refuted, ")]
+    state.send_keys(Keys.ENTER)
+    refuted = browser.find_element(By.CSS_SELECTOR, ".topic[open] a.refuted")
+    refuted.click()
+    article = browser.find_element(By.ID, "claim-state.table")
+    top = "return arguments[0].getBoundingClientRect().top"
+    assert abs(browser.execute_script(top, article)) < 60
+    assert ["ss_after", "1", "0"] in [
+        row.text.split() for row in article.find_elements(By.TAG_NAME, "tr")
+    ]
+    article.find_element(By.TAG_NAME, "summary").send_keys(Keys.ENTER)
+    assert "cycle 0: [start]" in article.text
 
 
 def test_a_command_can_be_copied(opened, failing):
@@ -199,7 +282,7 @@ def test_tab_reaches_the_picture_and_the_focus_is_seen(opened, failing):
 
 
 @pytest.mark.parametrize("width", [390, 1400])
-@pytest.mark.parametrize("which", ["passing", "failing"])
+@pytest.mark.parametrize("which", ["passing", "failing", "catalogue"])
 def test_nothing_is_wider_than_the_window(opened, request, which, width):
     browser = opened(request.getfixturevalue(which))
     try:
@@ -211,7 +294,7 @@ def test_nothing_is_wider_than_the_window(opened, request, which, width):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("which", ["passing", "failing"])
+@pytest.mark.parametrize("which", ["passing", "failing", "catalogue"])
 def test_axe_finds_nothing(opened, request, which, scheme):
     axe = pytest.importorskip("axe_core_python", reason="not run: axe-core-python is not installed")
     browser = opened(request.getfixturevalue(which))

@@ -4,23 +4,24 @@ import json
 import os
 import re
 from html.parser import HTMLParser
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model.arch import EL, Event, StepState
-from tb import coverage, totals, work
+from tb import coverage, prove, totals, work
 from tb.core import coverage as core_coverage
 from tb.core.groups import GROUPS as CORE_GROUPS
 from tb.harness import UNIT
-from tb.page import covered, page, wave
+from tb.page import covered, page, proved, wave
+from tb.page.packed import Pictures
 from tb.plan import Plan
 from tb.report import Report
 from tb.run import main
 
-from .conftest import HOSTILE
+from .conftest import HOSTILE, keep
 
 VOID = {"meta", "link", "input", "br", "img", "path", "rect"}
 
@@ -68,7 +69,19 @@ def pages(passing, failing):
 
 
 def drawn(parsed):
-    return json.loads(parsed.of("script", "data"))
+    """The pictures, as the script has them."""
+    content = json.loads(parsed.of("script", "data"))
+    for picture in content["waves"]:
+        cycles = list(accumulate(picture["cycles"], initial=picture["first"]))[1:]
+        lanes = [(name, unpacked(runs, content["texts"])) for name, runs in picture["lanes"]]
+        yield {**picture, "cycles": cycles, "lanes": lanes}
+
+
+def unpacked(runs, texts):
+    values = []
+    for number in runs:
+        values += [texts[number]] if number >= 0 else values[-1:] * -number
+    return values
 
 
 def lanes(picture):
@@ -130,7 +143,7 @@ def test_labels_for_screen_readers(pages):
             if tag == "section":
                 assert attributes["aria-labelledby"]
             if attributes.get("role") == "application":
-                assert attributes["tabindex"] == "0" and attributes["aria-label"]
+                assert attributes["tabindex"] == "0" and attributes["aria-roledescription"]
 
 
 def test_sequences_stand_side_by_side(pages, passing):
@@ -152,8 +165,9 @@ def _tables(made):
 
 def test_sections_without_data_are_left_out(pages, failing):
     names = {attributes.get("id") for _, attributes in pages[failing].elements}
-    assert {"tests", "waves", "tables"} <= names
+    assert {"tests", "waves", "sequences", "proofs"} <= names
     assert not {"machine", "coverage"} & names  # a test that fails covers nothing
+    assert not {"defects", "tables"} & names
 
 
 # Waveforms
@@ -168,7 +182,7 @@ def test_the_rows_around_a_mismatch_are_drawn(pages, failing):
         assert shown["state"][1:4] == ["active-not-pending", "active-pending", "inactive"]
         assert shown["exception"][2].startswith("step exception to EL")
         assert shown["state_after"][1:3] == ["active-pending", "inactive"]
-    toy = drawn(pages[failing])[1]
+    _, toy = drawn(pages[failing])
     assert toy["cycles"][toy["moment"]] == 1
 
 
@@ -198,9 +212,9 @@ def test_the_differences_of_a_text():
 
 
 def test_the_core_is_drawn_with_its_instructions(pages, passing):
-    picture = drawn(pages[passing])[0]
+    picture, *_ = drawn(pages[passing])
     shown = lanes(picture)
-    assert "hypervisor" in shown and shown["EL"][0] == "EL3"
+    assert "guest" not in shown and shown["EL"][0] == "EL3"  # all of it is at EL3
     assert shown["PC"][1] == hex(int(shown["PC"][0], 16) + 4)
     assert any(text.lower().startswith("mov") for text in shown["hypervisor"])
     assert all(before < after for before, after in pairwise(picture["cycles"]))
@@ -225,9 +239,11 @@ def test_every_simulators_waveform_is_read_alike(simulator, tmp_path):
 def test_a_long_waveform_is_cut_and_says_so(made, monkeypatch):
     monkeypatch.setattr(wave, "BEFORE", 10)
     monkeypatch.setattr(wave, "AFTER", 5)
-    (picture,) = drawn(Parsed(made("toy.steps", "--report", "-w").path.read_text()))
+    parsed = Parsed(made("toy.steps", "--report", "-w").path.read_text())
+    (picture,) = drawn(parsed)
     assert len(picture["cycles"]) <= 15
-    assert picture["cut"].startswith("Cut: at most 10 rows ")
+    (cut,) = [each["data-cut"] for _, each in parsed.elements if "data-cut" in each]
+    assert cut.startswith("Cut: at most 10 rows ")
     assert picture["what"] == "the first step to EL2"
     assert lanes(picture)["exception"][picture["moment"]].startswith("step exception")
 
@@ -251,6 +267,112 @@ def test_a_waveform_that_cannot_be_read_is_not_drawn(here, content, capsys):
 def test_a_file_name_that_is_no_text_does_no_harm(here):
     plan = Plan(("pysim",), (), hyp=os.fsdecode(b"\xff.S"))
     assert "--hyp ?.S" in page.write(Report(plan)).read_text()
+
+
+def test_pictures_are_as_they_were_read():
+    found = wave.Wave([4, 5, 9], 2, 1, [("a", ["x", "x", "y"]), ("b", ["", "", ""])], "here")
+    pictures = Pictures(10_000)
+    assert (pictures.add(found), pictures.add(found)) == (0, 1)
+    content = json.loads(pictures.json)
+    assert content["texts"] == ["x", "y", ""]
+    assert content["waves"][1] == {
+        "first": 2,
+        "cycles": [2, 1, 4],
+        "moment": 1,
+        "what": "here",
+        "lanes": [["a", [0, -1, 1]]],  # what says nothing is no lane
+    }
+
+
+def test_a_page_that_would_be_too_large_has_the_first_pictures(made, monkeypatch):
+    monkeypatch.setattr(page, "MOST_DRAWN", 900)
+    text = made("toy.steps", "toy.tells", "--report", "-w").path.read_text()
+    assert len(list(drawn(Parsed(text)))) == 1
+    assert text.count("Not drawn: the page has ") == 1
+    assert 'href="../waves/toy.tells.pysim.1.vcd"' in text
+
+
+def test_a_test_without_a_waveform_says_how_it_is_made(made):
+    table = Parsed(made("toy.steps", "--report").path.read_text()).of("table", "test-table")
+    assert "python -m tb.run toy.steps --sim pysim --seed 1 -w --report" in table
+
+
+# The known defects
+
+
+def test_a_known_defect_has_a_row_and_its_waveform(catalogue):
+    parsed = Parsed(catalogue.path.read_text())
+    (rows,) = [table for table in _tables(catalogue) if table[0][0] == "defect"]
+    assert [row[0].partition(":")[0] for row in rows[1:]] == ["K1", "M2"]
+    assert rows[2][1:6] == ["caught, twin clean", "plain", "P1", "-", "start"]
+    assert "tables" not in {attributes.get("id") for _, attributes in parsed.elements}
+    for row, picture in zip(rows[1:], drawn(parsed), strict=True):
+        assert picture["what"] == page.MARKED
+        assert f"{picture['cycles'][picture['moment']]:,}" == row[7]
+
+
+def test_a_defect_whose_test_failed_is_not_said_to_be_caught(here):
+    result = work.Result(
+        *("catalogue.M2", "compiled", 1, work.FAILED, 31, 0.1, totals.none(), "not caught")
+    )
+    text = page.html(Report(Plan(("compiled",), ("catalogue.M2",)), [result]))
+    assert 'class="status failed">fail</a>' in text
+    assert "caught, twin clean" not in text
+    assert "python -m tb.run catalogue -w --report" in text
+
+
+# Proofs
+
+
+def test_every_claim_is_there_with_what_became_of_it(pages, failing):
+    text = pages[failing].of("section", "proofs")
+    claims = prove.select([])
+    assert all(claim.name in text and claim.sentence in text for claim in claims)
+    counts = f"1 refuted, 1 not proved, {len(claims) - 4} not run, 2 proved"
+    assert f"Of {len(claims)} claims, each for every input: {counts}; 1 of these" in text
+    assert "result.json cannot be read" in text
+    assert "the solver gives up" in text and "python -m tb.prove sequences.v1" in text
+    table = [["field", "hardware", "model"], ["ss_after", "1", "0"]]
+    assert table in list(_tables(failing))
+    assert 'href="../proofs/state.table/refuted.vcd"' in failing.path.read_text()
+
+
+def test_what_is_not_proved_is_told_in_full_above_the_topics(pages, failing):
+    articles = [each for tag, each in pages[failing].elements if tag == "article"]
+    assert [each["id"] for each in articles][-2:] == ["claim-sequences.v1", "claim-state.table"]
+    text = pages[failing].of("article", "claim-state.table")
+    assert HOSTILE in text and "cycle 0: [start]" in text
+    assert "python -m tb.prove state.table" in text
+
+
+def test_before_any_proof_the_claims_are_not_run(pages, passing):
+    text = pages[passing].of("section", "proofs")
+    assert f"Not run. There are {len(prove.select([]))} claims" in text
+    assert "python -m tb.prove" in text
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"status": "so"}', None]
+)
+def test_a_result_that_cannot_be_read_costs_a_line(here, content):
+    path = keep("state.table")
+    if content is None:
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    found = proved.proofs(str)
+    assert [line.endswith("state.table/result.json cannot be read") for line in found.unreadable]
+    assert {proof.word for proof in found.all} == {"not run"}
+    assert "state.table/result.json cannot be read" in page.html(Report(Plan(("pysim",), ())))
+
+
+def test_proofs_that_cannot_be_loaded_cost_a_line(here, monkeypatch):
+    def missing():
+        raise ImportError("no z4")
+
+    monkeypatch.setattr(prove, "load", missing)
+    assert "the proofs cannot be loaded: no z4" in page.html(Report(Plan(("pysim",), ())))
 
 
 # Coverage
