@@ -124,6 +124,8 @@ def print_summary(
     everything = report.plan.whole and report.plan.shards == 1
     for name, reason in report.not_run:
         console.print(f"not run: {name}: {reason}", markup=False)
+    for note in dict.fromkeys(note for result in report.results for note in result.notes):
+        console.print(note, markup=False)
     groups = totals.of_core_by_group(report.counts)
     if groups:
         figures = ", ".join(f"{name} {hit}/{of}" for name, hit, of in groups)
@@ -166,7 +168,7 @@ def print_table(console: Console, rows: Sequence[Sequence[str]]) -> None:
             console.print(line.rstrip(), markup=False)
         return
     header, *rest = rows
-    table = RichTable(*map(escape, header), box=SIMPLE_HEAD, pad_edge=False)
+    table = RichTable(*map(escape, header), box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for row in rest:
         table.add_row(*map(escape, row))
     console.print(table)

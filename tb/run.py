@@ -21,7 +21,7 @@ from model.a64 import A64Error
 from model.hyp import SequenceError
 from model.programs import ProgramError
 from model.vectors import Chunk, Outputs, VectorError
-from tb import lines, merge, regression, report, runner, testplan, work
+from tb import lines, merge, regression, report, runner, testplan, viewer, work
 from tb.arguments import COULD_NOT_RUN, Parser, UsageError, check_writable, count
 from tb.cases import hyp
 from tb.cases.core import elf
@@ -92,6 +92,12 @@ def parser() -> argparse.ArgumentParser:
         default="fail",
         help="waveforms: of failing tests (the default), or -w: of all",
     )
+    p.add_argument(
+        "-g",
+        action="store_true",
+        dest="view",
+        help="open the waveform of the first test that failed, or of the first; keeps all, as -w",
+    )
     p.add_argument("-v", action="store_true", dest="verbose", help="list every hole")
     p.add_argument("-q", action="store_true", dest="quiet", help="failures and verdict only")
     p.add_argument("-x", action="store_true", dest="first", help="stop at the first failure")
@@ -136,10 +142,29 @@ def run_tests(options: argparse.Namespace, console: Console) -> int:
     if options.dask and options.timeout:
         raise UsageError("--timeout ends processes of this machine: leave it out with --dask")
     check_writable(options.json, options.junit)
+    if options.view:
+        _prepare_view(options)
     not_run: list[tuple[str, str]] = []
     plan = regression.plan(names, options, not_run)
     with regression.run(plan, options, console, not_run) as found:
-        return _end(found, options, console)
+        code = _end(found, options, console)
+    if options.view:
+        _view(found)
+    return code
+
+
+def _prepare_view(options: argparse.Namespace) -> None:
+    """A run is not to be lost for a viewer that is not there. UsageError."""
+    if why := viewer.missing():
+        raise UsageError(f"-g: {why}")
+    options.waves = "all"
+
+
+def _view(found: Report) -> None:
+    """Open the waveform of the first test that failed, or of the first, if there is one."""
+    waves = [result.waves for result in (*found.bad, *found.results) if result.waves]
+    if waves:
+        viewer.show(waves[0])
 
 
 def merge_shards(options: argparse.Namespace, console: Console) -> int:

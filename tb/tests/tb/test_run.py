@@ -433,6 +433,56 @@ def test_w_writes_a_waveform_of_every_test(run, option):
     }
 
 
+@pytest.fixture
+def viewed(monkeypatch, tmp_path):
+    """What a viewer in the place of GTKWave was told to open, when it has been told."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "gtkwave"
+    program.write_text('#!/bin/sh\necho "$@" > opened.part && mv opened.part opened\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("DISPLAY", ":none")
+
+    def opened():
+        until = time.monotonic() + 60
+        while not Path("opened").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        return Path("opened").read_text().split()
+
+    return opened
+
+
+def test_g_opens_the_waveform_of_the_first_test(run, viewed):
+    assert run("-g", "toy.steps", "toy.draws")[0] == 0
+    assert viewed() == [f"sim_build/waves/toy.draws.{SIM}.1.gtkw"]
+
+
+def test_g_opens_the_waveform_of_what_failed(run, viewed):
+    assert run("toy.steps", "toy.draws", "toy.fails", "-g")[0] == 1
+    assert viewed() == [f"sim_build/waves/toy.fails.{SIM}.1.gtkw"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("PATH", "no viewer of waveforms is installed (apt-get install gtkwave)"),
+        ("DISPLAY", "there is no display to open a waveform on (DISPLAY is not set)"),
+    ],
+)
+def test_g_without_a_viewer_runs_nothing(run, viewed, monkeypatch, variable, said):
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv(variable, "")
+    assert run("toy.steps", "-g", "--sim", "pysim") == (2, [], [f"error: -g: {said}"])
+
+
+def test_what_was_left_undone_beside_the_tests_is_said_once(run, monkeypatch):
+    no_fst = "no FST is written: vcd2fst is not installed (apt-get install gtkwave)"
+    monkeypatch.setattr("tb.dump.write_fst", lambda vcd: no_fst)
+    code, out, _ = run("-w", "toy.steps", "toy.draws", "-q")
+    assert code == 0
+    assert out[:-1] == [no_fst]
+
+
 def test_a_pass_leaves_no_waveform_unless_asked(run):
     assert run("toy.steps", "-w=fail")[0] == 0
     files = [path.name for path in Path("sim_build").rglob("*") if path.is_file()]

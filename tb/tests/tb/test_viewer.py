@@ -57,10 +57,10 @@ def test_surfer_gets_its_command_file_and_the_vcd(installed, said, tmp_path):
 
 
 def test_the_run_does_not_wait_for_it(installed, tmp_path):
-    installed("gtkwave", script="exec sleep 2")
+    installed("gtkwave", script="exec sleep 60")
     begin = time.monotonic()
     viewer.show(tmp_path / "a.gtkw")
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < 30
 
 
 def test_it_is_in_a_session_of_its_own(installed, said, tmp_path):
