@@ -26,7 +26,7 @@ from model.hyp import assemble
 from model.hyp.assemble import Assembler
 from model.programs import build
 from model.programs import load as programs
-from tb import bench, cluster, lines, mutate, qemu, report, runner, scoreboard, work
+from tb import bench, cluster, lines, mutate, qemu, report, runner, scoreboard, viewer, work
 from tb.core import speed
 from tb.mutation import bench as mutation_bench
 from tb.mutation import core, unit
@@ -406,6 +406,17 @@ def _same_run(patch: Patch) -> None:
 @situation("files cannot be read")
 def _unreadable(patch: Patch) -> None:
     patch.setattr(Path, "open", refuse(PermissionError(13, "Permission denied")))
+
+
+@situation("no viewer")
+def _no_viewer(patch: Patch) -> None:
+    patch.setattr(viewer, "_installed", give(None))
+
+
+@situation("no display")
+def _no_display(patch: Patch) -> None:
+    patch.setattr(viewer, "_installed", give("gtkwave"))
+    patch.setattr(viewer, "_has_display", give(False))
 
 
 class _Dask:
