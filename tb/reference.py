@@ -27,11 +27,10 @@ from model.columns import COLUMNS, Kind, problems, to_lines
 from model.hyp.assemble import DIRECTORY as SEQUENCES
 from model.programs.load import DIRECTORY as PROGRAMS
 from model.vectors import OUTPUTS
-from tb import report, waves
+from tb import regression, report, waves
 from tb.arguments import COULD_NOT_RUN, Parser
 from tb.page import page
 from tb.prove import DIRECTORY as PROOFS
-from tb.regression import WAVES
 
 PATH = Path(__file__).parents[1] / "docs" / "reference.md"
 
@@ -399,6 +398,15 @@ JUNIT = {
     "skipped@message": "why it was not run",
 }
 
+#: The files of a test's waveform.
+WAVEFORM = {
+    ".vcd": "waveform of a test, with lanes that say in words what happens",
+    ".fst": "the same, smaller: where GTKWave's vcd2fst is installed",
+    ".gtkw": "its save file for GTKWave",
+    ".sucl": "its command file for Surfer",
+}
+PAGE = "the page of a run with --report, or of one that failed"
+
 
 def _described(title: str, fields: dict[str, str]) -> Iterator[str]:
     yield f"## {title}\n"
@@ -411,17 +419,12 @@ def _files() -> Iterator[str]:
     yield from _described("JSON of python -m tb.mutate", MUTATE_JSON)
     yield from _described("JUnit XML", JUNIT)
     yield "## Generated files\n"
-    vcd = WAVES / waves.path(Path(), "NAME", "SIMULATOR", 1).name.replace(".1.", ".SEED.")
     rows = [
-        (vcd, "waveform of a test"),
-        (vcd.with_suffix(".gtkw"), "its GTKWave save file"),
-        (
-            Path("sim_build") / PROOFS.name / "CLAIM",
-            "files of a proof, its counterexample among them",
-        ),
-        (page.PATH, "the page of a run"),
+        *_waveforms(),
+        (f"sim_build/{PROOFS.name}/CLAIM/", "of a proof, its waveform among them"),
     ]
-    yield table(("path", "what"), [(_code(path.as_posix()), what) for path, what in rows])
+    rows += [(regression.LAST.as_posix(), "what each test gave last"), (page.PATH.as_posix(), PAGE)]
+    yield table(("path", "what"), [(_code(path), what) for path, what in rows])
     yield "## Words\n"
     yield (
         "A guest-entry sequence (`--hyp FILE.words`): a 32-bit word a line, in hexadecimal, and "
@@ -445,6 +448,12 @@ def _files() -> Iterator[str]:
             (_code(path.name), what.removeprefix("# "), columns.replace(",", ", "))
         )
     yield table(("file", "what", "columns"), rows_of_manual)
+
+
+def _waveforms() -> Iterator[tuple[str, str]]:
+    name = waves.path(Path(), "NAME", "SIMULATOR", 1).name.removesuffix("1.vcd")
+    for suffix, what in WAVEFORM.items():
+        yield f"{regression.WAVES.as_posix()}/{name}SEED{suffix}", what
 
 
 def _first_lines(path: Path, count: int) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -120,6 +121,13 @@ def test_the_json_of_a_run_has_the_fields_described(report):
     content = json.loads((report / "out.json").read_text())
     content["coverage"]["illegal"] = ["a bin"]  # which needs hardware that is wrong
     assert paths(content) == leaves(reference.RUN_JSON)
+
+
+def test_the_files_of_a_waveform_are_those_described(report):
+    files = {path.suffix for path in (report / "sim_build" / "waves").glob("toy.table.pysim.1.*")}
+    smaller = {".fst"} if shutil.which("vcd2fst") else set()
+    assert files | {".fst"} == set(reference.WAVEFORM)
+    assert smaller <= files
 
 
 def test_the_junit_of_a_run_has_the_attributes_described(report):
