@@ -286,7 +286,9 @@ class Wave {
         const known = ["inactive", "active-not-pending", "active-pending", "alarm"].includes(kind);
         const attributes = { class: known ? `value s-${kind}` : "value", x: from + 0.5, y: y + 3, width: Math.max(0.5, width - 1), height: LANE - 6, rx: 3 };
         made(made(parent, "g", {}), "rect", attributes);
-        const fits = Math.floor((width - 8) / CHARACTER);
+        let empty = next; // what has nothing beside it may be written there, too
+        while (empty < high && values[empty] === "") empty += 1;
+        const fits = Math.floor((this.x(this.end[empty - 1]) - from - 8) / CHARACTER);
         const shown = text.length <= fits ? text : fits > 2 ? text.slice(0, fits - 1) + "…" : "";
         if (shown) made(parent, "text", { x: from + 5, y: y + LANE / 2 }, shown);
       }

@@ -304,11 +304,11 @@ def test_a_known_defect_has_a_row_and_its_waveform(catalogue):
     parsed = Parsed(catalogue.path.read_text())
     (rows,) = [table for table in _tables(catalogue) if table[0][0] == "defect"]
     assert [row[0].partition(":")[0] for row in rows[1:]] == ["K1", "M2"]
-    assert rows[2][1:6] == ["caught, twin clean", "plain", "P1", "-", "start"]
+    assert rows[2][1:7] == ["caught, twin clean", "waveform", "plain", "P1", "-", "start"]
     assert "tables" not in {attributes.get("id") for _, attributes in parsed.elements}
     for row, picture in zip(rows[1:], drawn(parsed), strict=True):
         assert picture["what"] == page.MARKED
-        assert f"{picture['cycles'][picture['moment']]:,}" == row[7]
+        assert f"{picture['cycles'][picture['moment']]:,}" == row[8]
 
 
 def test_a_defect_whose_test_failed_is_not_said_to_be_caught(here):
