@@ -57,11 +57,11 @@ def test_its_waveform_is_marked_where_the_defect_shows(tmp_path):
     lanes = dict(found.lanes)
     assert found.cycles[found.moment] == result.marked
     # The step that user space hears of is that of the instruction after the emulated one.
-    rows = list(zip(lanes["EL"], lanes["what"], lanes["instruction"], strict=True))
+    rows = list(zip(*(lanes[name] for name in ("hypervisor", "guest", "exception")), strict=True))
     assert rows[found.moment - 2 : found.moment + 1] == [
-        ("EL2", "eret", "eret"),
-        ("EL1", "execute", "msr tpidr_el1, x3"),
-        ("EL1", "softstep_lower", ""),
+        ("eret", "", ""),
+        ("", "msr tpidr_el1, x3", ""),
+        ("", "", "step exception to EL2"),
     ]
 
 
