@@ -157,6 +157,7 @@ def value_of(line: bytes) -> tuple[bytes, bytes]:
     return line[1:].rstrip(), line[:1]
 
 
+@lru_cache(maxsize=10_000)
 def text_of(value: bytes) -> str:
     """The text of a string variable."""
     return value.decode("ascii", "replace").replace("\\x20", " ").replace("\\\\", "\\")
@@ -243,6 +244,28 @@ def annotate(vcd: Path, lanes: Lanes, listing: Listing) -> None:
                 file.write(part.decode("ascii", "replace"))
 
 
+class _Lane(NamedTuple):
+    """A variable that is added."""
+
+    code: bytes
+    name: str
+    width: int  #: 0 for text
+    text: Text  #: its text, or its bits
+
+    def change(self, said: str) -> bytes:
+        """A line for a value; what is not known is x."""
+        if not self.width:
+            escaped = said.replace("\\", "\\\\").replace(" ", "\\x20")
+            return b"s%s %s\n" % (escaped.encode("ascii", "replace"), self.code)
+        return (b"b%s %s\n" if self.width > 1 else b"%s%s\n") % (said.encode() or b"x", self.code)
+
+    def declaration(self) -> str:
+        """A line."""
+        bits = f" [{self.width - 1}:0]" if self.width > 1 else ""
+        kind = f"wire {self.width}" if self.width else "string 1"
+        return f"$var {kind} {self.code.decode()} {self.name}{bits} $end\n"
+
+
 class _Added:
     """The lanes of one VCD: their declarations, and what changes with each row."""
 
@@ -254,37 +277,39 @@ class _Added:
             if (variable := variable_of(variables, port, lanes))
         }
         codes = _free_codes(taken)
-        self._texts = [(next(codes), name, text) for name, text in lanes.texts(listing).items()]
-        self._fields = [(next(codes), name, *lanes.field_of(name)) for name in lanes.fields]
-        self._last: dict[bytes, bytes] = {}
+        self._lanes = [
+            _Lane(next(codes), name, 0, text) for name, text in lanes.texts(listing).items()
+        ]
+        for name in lanes.fields:
+            port, lsb, width = lanes.field_of(name)
+            text = _bits(port, lsb, width)
+            self._lanes.append(_Lane(next(codes), _declared(name), width, text))
+        self._last: dict[bytes, str] = {}
 
     def declarations(self) -> bytes:
         """A scope."""
-        lines = [f"$scope module {SCOPE} $end"]
-        lines += [f"$var string 1 {code.decode()} {name} $end" for code, name, _ in self._texts]
-        for code, name, _, _, width in self._fields:
-            bits = f" [{width - 1}:0]" if width > 1 else ""
-            lines.append(f"$var wire {width} {code.decode()} {_declared(name)}{bits} $end")
-        return "\n".join([*lines, "$upscope $end\n"]).encode("ascii")
+        lines = "".join(lane.declaration() for lane in self._lanes)
+        return f"$scope module {SCOPE} $end\n{lines}$upscope $end\n".encode("ascii")
 
     def changes(self, values: Values | None) -> bytes:
         """Lines for the lanes that are no longer as they were; without values, all are empty."""
         lines = []
-        for code, line in self._lines(values):
-            if self._last.get(code) != line:
-                self._last[code] = line
-                lines.append(line)
+        for lane in self._lanes:
+            said = lane.text(values) if values else ""
+            if self._last.get(lane.code) != said:
+                self._last[lane.code] = said
+                lines.append(lane.change(said))
         return b"".join(lines)
 
-    def _lines(self, values: Values | None) -> Iterator[tuple[bytes, bytes]]:
-        for code, _, text in self._texts:
-            written = text(values) if values else ""
-            escaped = written.replace("\\", "\\\\").replace(" ", "\\x20")
-            yield code, b"s%s %s\n" % (escaped.encode("ascii", "replace"), code)
-        for code, _, port, lsb, width in self._fields:
-            value = number(values, port) if values else None
-            bits = "x" if value is None else f"{value >> lsb & (1 << width) - 1:0{width}b}"
-            yield code, (b"b%s %s\n" if width > 1 else b"%s%s\n") % (bits.encode(), code)
+
+def _bits(port: str, lsb: int, width: int) -> Text:
+    """The text of a register's field."""
+
+    def text(values: Values) -> str:
+        value = number(values, port)
+        return "" if value is None else f"{value >> lsb & (1 << width) - 1:0{width}b}"
+
+    return text
 
 
 def _codes(dump: IO[bytes]) -> set[bytes]:

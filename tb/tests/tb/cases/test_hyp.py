@@ -8,6 +8,7 @@ import pytest
 import model.hyp
 from model.hyp import SequenceError, check
 from model.hyp.assemble import NAMES
+from model.hyp.entry import TEXT
 from model.hyp.sequences import load
 from tb import cases, work
 from tb.cases import hyp, kvm
@@ -184,3 +185,28 @@ def test_the_users_own_is_registered_once(tmp_path):
         work.load_cases(str(path))
     assert cases.CASES[hyp.USER].random
     assert load(str(path)).words == load("v1").words
+
+
+def test_instructions_are_listed_by_the_lines_of_the_source():
+    shown = cases.CASES["hyp.v1"].listing()
+    assert shown[TEXT] == "ldr x3, [x0, #GUEST_DEBUG]"
+    assert shown[TEXT + 0x10] == "orr x1, x1, #DBG_SPSR_SS"
+    assert shown[hyp.GUEST_START].lower().startswith("add")
+    assert len(shown) == len(load("v1").words) + len(hyp.GUEST)
+
+
+def test_instructions_without_a_source_are_disassembled(tmp_path):
+    path = tmp_path / "my.words"
+    path.write_text(re.sub("//.*", "", V1))
+    hyp.register_user(str(path))
+    shown = cases.CASES[hyp.USER].listing()
+    assert shown[TEXT].lower().startswith("ldr")
+    assert "GUEST_DEBUG" not in shown[TEXT]
+
+
+def test_the_users_own_has_its_instructions_in_the_waveform(tmp_path):
+    path = tmp_path / "my.words"
+    path.write_text(V1)
+    (result,) = run_unit(Unit("pysim", (Job(hyp.USER, 1),), str(path), waves=tmp_path / "waves"))
+    text = result.waves.with_suffix(".vcd").read_text()
+    assert r"sorr\x20x1,\x20x1,\x20#DBG_SPSR_SS" in text
