@@ -349,17 +349,18 @@ def _annotated(dump: IO[bytes], added: _Added) -> Iterator[bytes]:
     for step in _steps(dump):
         was_high = values.get("clk") == "1"
         _update(values, step, added.ports)
-        is_high = values.get("clk") == "1"
-        if ended and is_high and not was_high:
-            yield from row
-            row, ended = [], False
-        elif len(row) == MOST_STEPS:
+        is_high, in_reset = (values.get(port) == "1" for port in ("clk", "reset"))
+        rises, falls = is_high and not was_high, was_high and not is_high
+        if (rises and in_reset and not ended) or len(row) == MOST_STEPS:
             yield row[0] + added.changes(None)
             yield from row[1:]
             row = []
+        elif rises and ended:
+            yield from row
+            row, ended = [], False
         row.append(b"".join(step))
-        if was_high and not is_high and (not added.spans or values.get("valid") == "1"):
-            row[0] += added.changes(values)
+        if falls and (in_reset or not added.spans or values.get("valid") == "1"):
+            row[0] += added.changes(None if in_reset else values)
             ended = True
     yield from row
 

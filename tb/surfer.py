@@ -1,8 +1,9 @@
 """Surfer's command file: `surfer --command-file NAME.sucl NAME.vcd`.
 
-The commands are those of the documentation of Surfer 0.7 (docs/commands/README.md in its sources).
-None of them selects items, so that a group is a divider with its name and is always open; and none
-but `zoom_in` says how much is to be seen, half of it each time.
+The commands are those of the documentation of Surfer 0.7 (docs/commands/README.md in its sources;
+`marker_set` with a time, as in its examples). None of them selects items, so that a group is a
+divider with its name and is always open; and none but `zoom_in` says how much is to be seen, half
+of it each time.
 """
 
 import math

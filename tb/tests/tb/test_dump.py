@@ -81,6 +81,12 @@ def test_a_row_that_is_not_ended_is_not_said(core):
     assert changes(core([], ["1#"], ["0#"], ["sEL2 '"]), "EL") == [(0, ""), (10, "EL1")]
 
 
+def test_a_reset_ends_what_has_begun(core):
+    """What the core was about when the next program was loaded is not said, nor is it of that."""
+    vcd = core([], ["1#"], ["0#"], [], ['1"'], ['0"'], ["1#", "sEL2 '"], ["0#"])
+    assert changes(vcd, "EL") == [(0, ""), (10, "EL1"), (30, ""), (60, "EL2")]
+
+
 def test_a_row_longer_than_what_is_kept_begins_late(core, monkeypatch):
     monkeypatch.setattr(dump, "MOST_STEPS", 6)
     vcd = core(["1#"], ["0#"], [], [], [], ["1#", "sEL2 '"], ["0#"])
