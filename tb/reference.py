@@ -386,6 +386,16 @@ MUTATE_JSON = {
     "mutants[].by": "the test that killed it",
 }
 
+#: The same of `python -m tb.bench --json`.
+BENCH_JSON = {
+    "rounds.NAME.rates[]": "what is measured under that name, a second: one a round",
+    "rounds.NAME.ratios.OTHER[]": "the same to what is measured under another, round by round",
+    "growth.NAME[].size": "of what grows under that name",
+    "growth.NAME[].seconds": "that it took",
+    "growth.NAME[].peak": "MiB of memory",
+    "not run.NAME": "why it is not",
+}
+
 #: JUnit XML: element and attribute to meaning.
 JUNIT = {
     "testsuites@name": "softstep",
@@ -417,6 +427,7 @@ def _files() -> Iterator[str]:
     yield from _described("JSON of python -m tb.run", RUN_JSON)
     yield from _described("JSON of python -m tb.prove", PROVE_JSON)
     yield from _described("JSON of python -m tb.mutate", MUTATE_JSON)
+    yield from _described("JSON of python -m tb.bench", BENCH_JSON)
     yield from _described("JUnit XML", JUNIT)
     yield "## Generated files\n"
     rows = [

@@ -10,7 +10,9 @@ import pytest
 
 from hw import emit
 from hw.step import StepUnit
-from tb import cases, mutate, prove, reference, run, work
+from tb import bench, cases, growth, mutate, plot, prove, reference, run, work
+from tb.bench import Line
+from tb.growth import Point, Series
 from tb.mutation.mutants import TARGETS, draw
 from tb.testbench import Failure
 
@@ -153,3 +155,15 @@ def test_the_json_of_the_mutants_has_the_fields_described():
     (mutant,) = draw(TARGETS["unit"], 1, 1)
     found = mutate.Found(1, 1, [mutate.Fate(mutant, Path())])
     assert paths(mutate.as_json(found)) == leaves(reference.MUTATE_JSON)
+
+
+def test_the_json_of_the_benchmark_has_the_fields_described(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "COMPILED", "NAME")
+    monkeypatch.setattr(bench, "measure", lambda *_: [Line("NAME", [1.0], {"OTHER": [2.0]})])
+    grown = Series("NAME", "cycles", {}, [Point(1, 1.0, 1.0)])
+    monkeypatch.setattr(growth, "series", lambda *_: [grown])
+    monkeypatch.setattr(plot, "missing", lambda: "not here")
+    monkeypatch.setattr(bench, "_missing", lambda: {"NAME": "not here"})
+    assert bench.main(["--json", str(tmp_path / "out.json")]) == 0
+    found = paths(json.loads((tmp_path / "out.json").read_text()))
+    assert found == leaves(reference.BENCH_JSON)
