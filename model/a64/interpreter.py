@@ -14,6 +14,9 @@ DECODER = Decoder(ROWS)
 #: Register name to its value before and after.
 Changes = dict[str, tuple[int, int]]
 
+#: Of what `Retired.registers` tells of.
+_NAMES = (*REGISTER_NAMES, "nzcv", "daif", "spsel", *(f"SP_{el.name}" for el in EL))
+
 
 class StepLimit(A64Error):
     """The code did not come to its end within the number of instructions allowed."""
@@ -122,8 +125,9 @@ def run(state: State, end: int, max_steps: int) -> None:
 def record(state: State, end: int, max_steps: int) -> list[Retired]:
     """As `run`, and return what each instruction changed: some twenty times slower."""
     retired: list[Retired] = []
+    registers = _registers(state)
     while len(retired) < max_steps and state.pc != end:
-        last = retire(state)
+        last, registers = _retire(state, registers)
         if last.instruction.event in CALLS:
             raise _untaken(state, last.pc, last.instruction)
         retired.append(last)
@@ -146,26 +150,21 @@ def _check_ended(state: State, end: int, max_steps: int) -> None:
         )
 
 
-def retire(state: State) -> Retired:
-    """As `step`, and return what the instruction changed."""
+def _retire(state: State, before: dict[str, int]) -> tuple[Retired, dict[str, int]]:
+    """As `step`; what the instruction changed of the registers as they were, and how they are."""
     pc = state.pc
-    registers_before = _registers(state)
-    sysregs_before = state.sysregs.copy()
+    sysregs = state.sysregs.copy()
     instruction = state.code.get(pc) or fetch(state)
     step(state)
-    return Retired(
-        pc,
-        state.pc,
-        instruction,
-        _changes(registers_before, _registers(state)),
-        _changes(sysregs_before, state.sysregs),
-    )
+    after = _registers(state)
+    changes = _changes(before, after), _changes(sysregs, state.sysregs)
+    return Retired(pc, state.pc, instruction, *changes), after
 
 
 def _registers(state: State) -> dict[str, int]:
-    pstate = {"nzcv": state.nzcv, "daif": state.daif, "spsel": state.spsel}
-    sps = {f"SP_{el.name}": sp for el, sp in zip(EL, state.stack_pointers(), strict=True)}
-    return dict(zip(REGISTER_NAMES, state.x, strict=False)) | pstate | sps
+    x = state.x[: len(REGISTER_NAMES)]
+    values = (*x, state.nzcv, state.daif, state.spsel, *state.stack_pointers())
+    return dict(zip(_NAMES, values, strict=True))
 
 
 def _changes(before: dict[str, int], after: dict[str, int]) -> Changes:

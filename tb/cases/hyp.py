@@ -16,7 +16,7 @@ from model.a64.state import State
 from model.arch import EL, MDSCR_EL1, Event, Mode, SPSR_ELx, StepState
 from model.hyp import SequenceError, sequences
 from model.hyp.assemble import NAMES
-from model.hyp.check import SETUP, check
+from model.hyp.check import SETUP, check, check_known
 from model.hyp.entry import PRESERVING, TEXT, Entry, run_entry
 from model.hyp.words import Sequence
 from model.kvm.uapi import KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP
@@ -191,7 +191,7 @@ def register_user(path: str) -> None:
     """Add the case USER, the user's own sequence. SequenceError if the file cannot be used."""
     sequence = sequences.load(path)
     try:
-        check(sequence, values=0)
+        check_known(sequence)
     except UndefinedWord as error:
         raise SequenceError(f"{path}: {error}") from None
 

@@ -1,5 +1,6 @@
 """`python -m tb.watch`: what it shows of each state of the file, and how it ends."""
 
+import contextlib
 import importlib.util
 import io
 import os
@@ -363,6 +364,27 @@ def test_ctrl_c_before_the_first_verdict_is_2_and_quiet(monkeypatch, capsys):
     replace("my.words", V1)
     assert main(["my.words"]) == 2
     assert capsys.readouterr() == ("", "")
+
+
+def processes_of(session):
+    """Those in the session of a process that leads one."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(int(process.name)) == session.process.pid:
+                found.append(process.name)
+    return found
+
+
+def test_ctrl_c_amid_a_check_is_quiet_and_leaves_nothing_behind():
+    Path("my.words").write_text("0x14000000  // b .\n")  # each of its runs goes to the limit
+    with Session("my.words") as session:
+        end = time.monotonic() + DEADLINE
+        while len(processes_of(session)) < 2:
+            assert time.monotonic() < end
+        assert session.interrupt() == (2, "")
+        while processes_of(session):
+            assert time.monotonic() < end
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,14 @@ import pytest
 
 from model.a64.decode import UndefinedWord
 from model.arch import MDSCR_EL1, SPSR_ELx
-from model.hyp.check import MAX_FAILURES, SETUP, check, corner_scenarios, random_scenarios
+from model.hyp.check import (
+    MAX_FAILURES,
+    SETUP,
+    check,
+    check_known,
+    corner_scenarios,
+    random_scenarios,
+)
 from model.hyp.entry import statement, statement_of
 from model.hyp.sequences import load
 from model.hyp.words import Sequence
@@ -152,6 +159,13 @@ def test_the_check_of_a_broken_sequence_ends_early():
 def test_a_word_the_interpreter_does_not_know_is_an_error():
     with pytest.raises(UndefinedWord, match="0x00000000 at 0x40080000 is no instruction"):
         check(Sequence("zero", (0,), ("",)))
+
+
+def test_a_word_that_is_come_to_must_be_known_and_another_need_not():
+    over = Sequence("over", (0x1400_0002, 0), ("b . + 8", ".word 0"))  # and it does nothing
+    check_known(over)
+    with pytest.raises(UndefinedWord, match="0x00000000 at 0x40080004 is no instruction"):
+        check_known(Sequence("through", (NOP, 0), ("nop", ".word 0")))
 
 
 def test_corner_scenarios_hold_every_combination_once():
