@@ -7,6 +7,7 @@ figures of time and of cycles for others. What would take minutes, or needs what
 another command in `INSTEAD`, with the reason.
 """
 
+import html
 import os
 import re
 import shlex
@@ -16,7 +17,8 @@ import sys
 import time
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -397,6 +399,28 @@ def test_a_newcomer_sees_a_waveform_after_three_commands():
 
 def test_the_readme_is_read_in_five_minutes():
     assert len(PAGES[0].read_text().split()) < 5 * 240  # words
+
+
+def test_the_picture_of_the_terminal_is_the_failure_of_the_tutorial():
+    lines = list(drawn(ROOT / "docs" / "terminal.svg"))
+    prompt = max(at for at, line in enumerate(lines) if line.startswith("$ "))
+    (command,) = (each for each in STORY["docs/tutorial.md"] if lines[prompt] == f"$ {each.text}")
+    assert command.fails
+    assert words(lines[prompt + 1 :]) == words(command.shown)
+
+
+def drawn(svg):
+    """The lines of a picture that Rich has made."""
+    text = r'<text class="[^"]*" x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)</text>'
+    found = re.findall(text, svg.read_text(encoding="utf-8"))
+    parts = sorted((float(y), float(x), html.unescape(part)) for x, y, part in found)
+    for _, row in groupby(parts, itemgetter(0)):
+        yield "".join(part for *_, part in row).replace("\xa0", " ").rstrip()
+
+
+def words(lines):
+    """All words of some lines, but for figures: a terminal breaks long ones."""
+    return " ".join(map(plain, lines)).split()
 
 
 # Links
