@@ -6,7 +6,6 @@ Exit code: 0 all selected claims are proved, 1 one is refuted or not proved, 2 i
 
 import argparse
 import contextlib
-import errno
 import json
 import multiprocessing
 import os
@@ -27,7 +26,17 @@ from rich.console import Console
 
 from model.hyp import SequenceError
 from tb import failures, proofs, report, runner
-from tb.arguments import COULD_NOT_RUN, Parser, UsageError, bar, check_writable, count
+from tb.arguments import (
+    COULD_NOT_RUN,
+    OutputConsole,
+    Parser,
+    UsageError,
+    bar,
+    check_writable,
+    count,
+    stop,
+    stop_at,
+)
 from tb.harness import ROW
 from tb.plan import matches
 from tb.proofs import results, sequences
@@ -126,7 +135,10 @@ def _cell(text: str) -> str:
 
 def write_markdown(path: Path, claims: Sequence[Claim]) -> bool:
     """Put the table between the marks of a file; whether it was another. UsageError."""
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not UTF-8; --markdown takes a Markdown file") from None
     found = re.search(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", text, re.DOTALL)
     if found is None:
         raise UsageError(f"{path}: no place for the list: it has no lines {BEGIN} and {END}")
@@ -208,7 +220,7 @@ class _Process:
 def _prove(claim: Claim, directory: Path, seconds: float, end: Connection) -> None:
     """In the claim's own process: what solvers print goes to a file."""
     os.setpgid(0, 0)  # Ctrl-C goes to the group of the terminal: the parent alone answers to it
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with (directory / "output.txt").open("w", encoding="utf-8") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
@@ -240,12 +252,18 @@ def _checked(outcome: Any) -> Outcome:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C comes after the block: no process is begun that nobody knows of."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Ctrl-C comes after the block: no process is begun that nobody knows of.
+
+    A mask does not do: it is of one thread, and what is raised while a process forks is lost.
+    """
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, before)
+    if came and callable(before):
+        before(signal.SIGINT, None)
 
 
 def run(
@@ -500,37 +518,22 @@ def _list(options: argparse.Namespace, claims: Sequence[Claim]) -> int:
     return PROVED
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # not Rich's exit code, which is that of a claim not proved
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = parser().parse_intermixed_args(argv)
-    console = _Console(highlight=False, soft_wrap=True)
+    console = OutputConsole(highlight=False, soft_wrap=True)
     try:
         code = prove(options, console)
-        sys.stdout.flush()
+        console.file.flush()
         return code
     except (UsageError, SequenceError) as error:
-        return _stop(str(error))
+        return stop(str(error))
     except ImportError as error:
-        return _stop(f"the proofs cannot be loaded: {error}")
-    except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return COULD_NOT_RUN
+        return stop(f"the proofs cannot be loaded: {error}")
     except OSError as error:
-        file = "standard output" if error.errno == errno.ENOSPC else None  # files have their names
-        where = error.filename or file
-        return _stop(f"{where}: {error.strerror}" if where else str(error))
+        return stop_at(error)
     except KeyboardInterrupt:
-        return _stop("interrupted")
-
-
-def _stop(why: str) -> int:
-    print(f"error: {why}", file=sys.stderr)
-    return COULD_NOT_RUN
+        return stop("interrupted")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,8 @@ Exit code: 0 all passed, 1 a mismatch, 2 it could not run (nothing selected coun
 """
 
 import argparse
-import errno
 import functools
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -22,7 +20,16 @@ from model.hyp import SequenceError
 from model.programs import ProgramError
 from model.vectors import Chunk, Outputs, VectorError
 from tb import lines, merge, regression, report, runner, testplan, viewer, work
-from tb.arguments import COULD_NOT_RUN, Parser, UsageError, check_writable, count
+from tb.arguments import (
+    COULD_NOT_RUN,
+    OutputConsole,
+    Parser,
+    UsageError,
+    check_writable,
+    count,
+    stop,
+    stop_at,
+)
 from tb.cases import hyp
 from tb.cases.core import elf
 from tb.cluster import ClusterError
@@ -237,17 +244,12 @@ def _hardware(
 # The command
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # not Rich's exit code, which is that of a mismatch
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     # -w takes a value only with "=": what follows it is a test.
     options = parser().parse_intermixed_args(["-w=all" if word == "-w" else word for word in words])
-    console = _Console(highlight=False, soft_wrap=True)
+    console = OutputConsole(highlight=False, soft_wrap=True)
     try:
         if options.vectors:
             return run_vectors(options, console)
@@ -255,16 +257,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return merge_shards(options, console)
         return run_tests(options, console)
     except _COULD_NOT_RUN as error:
-        return _stop(str(error))
-    except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return COULD_NOT_RUN
+        return stop(str(error))
     except OSError as error:
-        file = "standard output" if error.errno == errno.ENOSPC else None  # files have their names
-        where = error.filename or file
-        return _stop(f"{where}: {error.strerror}" if where else str(error))
+        return stop_at(error)
     except KeyboardInterrupt:
-        return _stop("interrupted")
+        return stop("interrupted")
 
 
 _COULD_NOT_RUN = (
@@ -279,11 +276,6 @@ _COULD_NOT_RUN = (
     SimulatorError,
     runner.WorkerDied,
 )
-
-
-def _stop(why: str) -> int:
-    print(f"error: {why}", file=sys.stderr)
-    return COULD_NOT_RUN
 
 
 if __name__ == "__main__":
