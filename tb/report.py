@@ -140,25 +140,24 @@ def print_summary(
             console.print(f"  ... and {len(holes) - len(shown)} more (-v lists all)")
     for bin_name in report.illegal:
         console.print(f"[bold red]illegal[/]: the model never does this: {bin_name}")
-    _print_causes(console, report.bad)
+    if len(report.bad) > 1:
+        console.print("\nfailures by cause:")
+        print_table(console, causes(report.bad))
     if page is not None:
         console.print(f"page: {page}", markup=False)
     console.print(verdict(report))
 
 
-def _print_causes(console: Console, bad: Sequence[Result]) -> None:
-    """Failures by what they have in common, the most frequent first."""
-    if len(bad) < 2:
-        return
+def causes(bad: Sequence[Result]) -> list[list[str]]:
+    """Failures by what they have in common, the most frequent first: a header, then rows."""
     found: dict[str, list[Result]] = {}
     for result in bad:
         found.setdefault(failures.cause(result.failure), []).append(result)
-    console.print("\nfailures by cause:")
     rows = [["tests", "cause", "the first"]]
     for cause, results in sorted(found.items(), key=lambda item: -len(item[1])):
         first = f"{results[0].name} [{results[0].simulator}, seed {results[0].seed}]"
         rows.append([str(len(results)), cause, first])
-    print_table(console, rows)
+    return rows
 
 
 def print_table(console: Console, rows: Sequence[Sequence[str]]) -> None:

@@ -92,6 +92,7 @@ def html(report: Report, path: Path = PATH) -> str:
         plan=report.plan,
         not_run=report.not_run,
         illegal=report.illegal,
+        causes=reports.causes(report.bad)[1:] if len(report.bad) > 1 else [],
         tests=[
             {
                 "result": result,

@@ -134,6 +134,14 @@ def test_each_test_is_listed_those_that_failed_with_what_they_say(pages, passing
     assert len(rows) == 3
 
 
+def test_failures_are_counted_by_cause(pages, passing, failing):
+    cells = next(table for table in _tables(failing) if table[0] == ["tests", "cause", "the first"])
+    found = {cause: (count, first) for count, cause, first in cells[1:]}
+    first = "toy.hostile [pysim, seed 1]"
+    assert found == {"the hardware differs in ss_after": ("2", first)}
+    assert ("table", {"id": "causes"}) not in pages[passing].elements
+
+
 def test_labels_for_screen_readers(pages):
     for parsed in pages.values():
         tags = [tag for tag, _ in parsed.elements]
