@@ -351,13 +351,14 @@ def _annotated(dump: IO[bytes], added: _Added) -> Iterator[bytes]:
         _update(values, step, added.ports)
         is_high, in_reset = (values.get(port) == "1" for port in ("clk", "reset"))
         rises, falls = is_high and not was_high, was_high and not is_high
-        if (rises and in_reset and not ended) or len(row) == MOST_STEPS:
+        too_long = len(row) == MOST_STEPS
+        if ended and (rises or too_long):
+            yield from row
+            row, ended = [], not rises
+        elif not ended and ((rises and in_reset) or too_long):
             yield row[0] + added.changes(None)
             yield from row[1:]
             row = []
-        elif rises and ended:
-            yield from row
-            row, ended = [], False
         row.append(b"".join(step))
         if falls and (in_reset or not added.spans or values.get("valid") == "1"):
             row[0] += added.changes(None if in_reset else values)
@@ -392,13 +393,14 @@ def _update(
 
 def write_fst(vcd: Path) -> str:
     """Write the VCD as FST beside it; returns why that could not be done, in a line, or ""."""
+    fst = vcd.with_suffix(".fst")
+    fst.unlink(missing_ok=True)  # of another run
     program = shutil.which("vcd2fst")
     if program is None:
         return "no FST is written: vcd2fst is not installed (apt-get install gtkwave)"
-    fst = vcd.with_suffix(".fst")
     part = vcd.with_suffix(".fst.part")
-    done = subprocess.run([program, vcd, part], capture_output=True, text=True, check=False)
     try:
+        done = subprocess.run([program, vcd, part], capture_output=True, text=True, check=False)
         if done.returncode == 0:
             part.replace(fst)
             return ""

@@ -5,7 +5,7 @@ The lanes are written into the VCD (`tb.dump.annotate`), where every viewer and 
 """
 
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from model.arch import ESR_ELx, ExceptionClass
@@ -19,7 +19,7 @@ Listing = Mapping[int, str]  #: address to the instruction there
 _CALLS = frozenset({"SVC", "HVC", "SMC", "EXCEPTION", "INTERRUPT"})
 
 _GUEST = ("EL0", "EL1")
-_HYPERVISOR = ("EL2", "EL3")
+_HYPERVISOR = ("EL2", "EL3")  #: and the firmware
 
 
 def number(values: Values, port: str) -> int | None:
@@ -34,24 +34,26 @@ def unit(listing: Listing) -> dict[str, Text]:
     """The step unit's: each cycle is a row. It knows no instructions, the listing may."""
 
     def instruction(values: Values) -> str:
-        # Instead of the instruction there was the exception.
-        if values.get("event__valid") != "1" or values.get("step_exception") == "1":
+        instead = any(values.get(port) == "1" for port in ("step_exception", "illegal_state"))
+        if instead or values.get("event__kind") == "INTERRUPT":
             return ""
         return listing.get(number(values, "event__pc") or 0) or _unit_event(values)
 
+    # What the unit would do without an event is no matter.
+    happens = partial(_when, "event__valid")
     return {
-        "guest": _at(_GUEST, instruction),
-        "hypervisor": _at(_HYPERVISOR, instruction),
+        "guest": happens(_at(_GUEST, instruction)),
+        "hypervisor": happens(_at(_HYPERVISOR, instruction)),
         "state": _name("state"),
         "EL": _name("el"),
         "event": _unit_event,
-        "exception": _unit_exception,
-        "PC": _when("event__valid", _hex("event__pc")),
-        "EC": _when("step_exception", _exception_class),
-        "ESR": _when("step_exception", _hex("esr")),
+        "exception": happens(_unit_exception),
+        "PC": happens(_hex("event__pc")),
+        "EC": happens(_when("step_exception", _exception_class)),
+        "ESR": happens(_when("step_exception", _hex("esr"))),
         "MDSCR_EL1": _hex("mdscr_el1"),
-        "state_after": _name("state_after"),
-        "EL_after": _name("el_after"),
+        "state_after": happens(_name("state_after")),
+        "EL_after": happens(_name("el_after")),
     }
 
 
@@ -114,7 +116,7 @@ def _unit_exception(values: Values) -> str:
         what = "step exception"
     elif values.get("illegal_state") == "1":
         what = "illegal state"
-    elif values.get("event__valid") == "1" and values.get("event__kind") in _CALLS:
+    elif values.get("event__kind") in _CALLS:
         what = _unit_event(values)
     return f"{what} to {values.get('el_after', '?')}" if what else ""
 

@@ -260,11 +260,8 @@ def write_junit(path: Path, report: Report) -> None:
 
 def write(path: Path, text: str) -> None:
     """A whole file, or none. Raises OSError, with the file's name."""
-    try:
-        with writing(path) as file:
-            file.write(text)
-    except OSError as error:  # of a full disk it does not say which
-        raise OSError(error.errno, error.strerror, str(path)) from None
+    with writing(path) as file:
+        file.write(text)
 
 
 def _junit_case(result: Result) -> TestCase:

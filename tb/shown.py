@@ -11,8 +11,8 @@ from vcd.gtkw import GTKWColor as Colour
 from tb.dump import Lanes, Timeline, Variable, Variables, lane_of, variable_of
 
 TEST = "marked by the test"
-MISMATCH = "mismatch"  #: where hardware and model part
-NOTED = (TEST, MISMATCH)  #: marks of cycles that are known without the VCD
+FAILURE = "failure"  #: where the test failed: where hardware and model part, if they do
+NOTED = (TEST, FAILURE)  #: marks of cycles that are known without the VCD
 
 _PREFIXES = ("event__", "choice__", "controls__", "pins__", "out_")
 

@@ -16,7 +16,7 @@ from tb.core.testbench import CoreTestbench
 from tb.core.waves import CORE_SHOWN
 from tb.harness import CORE, DESIGNS, UNIT
 from tb.scoreboard import Mismatch
-from tb.shown import MISMATCH, TEST
+from tb.shown import FAILURE, TEST
 from tb.testbench import Failure, Simulator, Table, Testbench
 
 COMPILED = "compiled"
@@ -60,7 +60,7 @@ class Result:
     seconds: float
     counts: Counts = field(repr=False)  #: coverage
     failure: str = ""  #: what is wrong, in full: several lines
-    mismatch: int | None = None  #: the cycle where hardware and model part, if they do
+    mismatch: int | None = None  #: the cycle where it failed: hardware and model part, if they do
     marked: int | None = None  #: the cycle that the test itself marks in its waveform
     waves: Path | None = None
     inputs: int = 0  #: of a block, where the case goes through all of them
@@ -164,7 +164,7 @@ def run_unit(unit: Unit) -> list[Result]:
     (result,) = adapter(unit.simulator).run(task, vcd, design)
     load_cases(unit.hyp, unit.elf)  # the task may have run in another process
     listing = cases.CASES[job.case].listing()
-    noted = {TEST: result.marked, MISMATCH: result.mismatch}
+    noted = {TEST: result.marked, FAILURE: result.mismatch}
     result.waves = waves.write_views(vcd, unit.simulator, noted, _SHOWN[unit.design], listing)
     if why_not := dump.write_fst(vcd):
         result.notes.append(why_not)

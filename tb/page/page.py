@@ -35,6 +35,7 @@ MOST_PASSED = 5000  #: tests that passed which are listed
 MOST_DRAWN = 8_000_000  #: bytes of the page that pictures take: a thousand of them or so
 MOST_BYTES = 200_000_000  #: of a VCD that is read
 
+FAILED = "where the test failed"
 MARKED = "where the defect shows"  #: what a test that passes marks
 
 
@@ -176,14 +177,12 @@ def _read(vcd: Path, result: Result) -> tuple[Wave | None, str]:
     """What is drawn, or why nothing is."""
     if vcd.stat().st_size > MOST_BYTES:
         return None, f"more than {MOST_BYTES // 1_000_000} MB"
-    failed = result.status != PASSED
+    what, cycle = (FAILED, result.mismatch) if result.status != PASSED else (MARKED, result.marked)
     design = CASES[result.name].design.name
     try:
-        found = wave.read(vcd, design, result.mismatch if failed else result.marked)
+        found = wave.read(vcd, design, None if cycle is None else (what, cycle))
     except (OSError, ValueError, LookupError):  # what it says is on the page, without a picture
         return None, "its file cannot be read"
-    if found and not failed and result.marked is not None:
-        found.what = MARKED
     return found, "" if found else "nothing happened"
 
 

@@ -40,8 +40,8 @@ class _Scan:
     seen: int = 0  #: rows
 
 
-def read(vcd: Path, design: str, mismatch: int | None) -> Wave | None:
-    """The rows around the cycle `mismatch`; without one, around the first exception.
+def read(vcd: Path, design: str, noted: tuple[str, int] | None = None) -> Wave | None:
+    """The rows around the cycle `noted`, with what it is; without, around the first exception.
 
     None if nothing happened. Raises OSError.
     """
@@ -53,7 +53,7 @@ def read(vcd: Path, design: str, mismatch: int | None) -> Wave | None:
         cycles = timeline.cycles
         if len(cycles) < 2:
             return None
-        at = timeline.moment(mismatch)
+        at = timeline.moment(noted[1] if noted else None)
         dump.seek(start)
         names = list(lanes.texts({}))
         wanted = {found.code: name for name in names if (found := lane_of(variables, name))}
@@ -64,7 +64,7 @@ def read(vcd: Path, design: str, mismatch: int | None) -> Wave | None:
     if not rows:
         return None
     moment = next((n for n, (_, last, _) in enumerate(rows) if last >= at), len(rows) - 1)
-    whole = scan.seen == len(rows) and len(scan.after) < AFTER
+    whole = scan.seen == len(rows)
     left_out = timeline.left_out
     cut = f"Cut: at most {BEFORE} rows up to cycle {at + left_out} and {AFTER} after it are drawn"
     return Wave(
@@ -72,14 +72,16 @@ def read(vcd: Path, design: str, mismatch: int | None) -> Wave | None:
         rows[0][0] + left_out,
         moment,
         [(name, [values.get(name, "") for _, _, values in rows]) for name in names],
-        _moment(mismatch, list(timeline.marks)),
+        _what(noted, rows[moment][1] + left_out, list(timeline.marks)),
         "" if whole else cut,
     )
 
 
-def _moment(mismatch: int | None, marks: list[str]) -> str:
-    if mismatch is not None:
-        return "where the test failed"
+def _what(noted: tuple[str, int] | None, cycle: int, marks: list[str]) -> str:
+    """What is at a cycle, the last of its row."""
+    if noted:
+        what, at = noted
+        return what if at <= cycle else f"the last row before {what}"
     return f"the first {marks[-1].removeprefix('first ')}" if marks else "the first row"
 
 
@@ -115,11 +117,11 @@ def _scan(sampled: Iterable[dict[str, str]], at: int, spans: bool) -> _Scan:
             continue
         row = (first if spans else cycle, cycle, dict(values))
         scan.seen += 1
+        if len(scan.after) == AFTER:
+            break
         first = cycle + 1
         if cycle <= at:
             scan.before.append(row)
         else:
             scan.after.append(row)
-        if len(scan.after) == AFTER:
-            break
     return scan

@@ -16,7 +16,7 @@ from tb.harness import ROW, STIMULUS, UNIT, pack, unpack
 from tb.proofs.manual import BITS
 from tb.proofs.yosys import Cycles
 from tb.scoreboard import Cycle, Difference
-from tb.shown import MISMATCH
+from tb.shown import FAILURE
 from tb.testbench import EVENT, LOAD, WRITES
 from tb.waves import UNIT_SHOWN, write_views
 
@@ -147,7 +147,7 @@ def write(vcd: Path, cycles: Cycles) -> Path:
     shown_as = replace(
         UNIT_SHOWN, groups=groups, closed=UNIT_SHOWN.closed | {"controls after the event"}
     )
-    write_views(vcd, "yosys", {MISMATCH: len(cycles) - 1}, shown_as)
+    write_views(vcd, "yosys", {FAILURE: len(cycles) - 1}, shown_as)
     return vcd
 
 

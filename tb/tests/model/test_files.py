@@ -1,5 +1,6 @@
 """Writing a file: whole or not there."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,23 @@ def test_exception_leaves_nothing_where_nothing_was(tmp_path):
         file.write("new")
         raise ValueError("stop")
     assert entries(tmp_path) == []
+
+
+def test_an_error_of_writing_has_the_files_name(tmp_path):
+    path = tmp_path / "out.csv"
+    with pytest.raises(OSError, match="No space left on device") as caught, writing(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as caught, writing(path):
+        (tmp_path / "another").read_bytes()
+    assert caught.value.filename == str(tmp_path / "another")
+
+
+def test_a_full_device_has_its_name():
+    full = Path("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught, writing(full) as file:
+        file.write("x")
+    assert caught.value.filename == "/dev/full"
 
 
 def test_missing_directory_is_an_error_and_is_not_made(tmp_path):

@@ -93,6 +93,13 @@ def test_a_row_longer_than_what_is_kept_begins_late(core, monkeypatch):
     assert changes(vcd, "EL") == [(0, ""), (10, "EL1"), (20, ""), (50, "EL2")]
 
 
+@pytest.mark.parametrize("most", [6, 7, 8])
+def test_a_row_as_long_as_what_is_kept_is_whole(core, monkeypatch, most):
+    monkeypatch.setattr(dump, "MOST_STEPS", most)
+    vcd = core([], [], ["1#"], ["0#"], ["1#", "sEL2 '"], ["0#"])
+    assert changes(vcd, "EL") == [(0, ""), (10, "EL1"), (40, "EL2")]
+
+
 def test_text_with_blanks_and_backslashes_comes_back(core):
     text = "str  x0, \\name"
     vcd = core(["1#", "b" + "0" * 64 + " $"], listing={0: text})
@@ -181,6 +188,7 @@ def test_the_fst_has_the_lanes_text(core):
 def test_without_vcd2fst_there_is_none_and_a_line_says_so(core, monkeypatch):
     monkeypatch.setenv("PATH", "")
     vcd = core(["1#"])
+    vcd.with_suffix(".fst").write_text("of another run")
     said = dump.write_fst(vcd)
     assert said == "no FST is written: vcd2fst is not installed (apt-get install gtkwave)"
     assert list(vcd.parent.iterdir()) == [vcd]

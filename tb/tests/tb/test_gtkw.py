@@ -12,7 +12,7 @@ from vcd.reader import TokenKind, tokenize
 
 from model.arch import EL, MDCR_EL2, MDSCR_EL1, Event, Mode, SPSR_ELx, StepState
 from tb import dump, waves
-from tb.shown import MISMATCH, TEST
+from tb.shown import FAILURE, TEST
 from tb.sims import pysim
 from tb.testbench import Testbench
 from tb.work import SIMULATORS, Job, Unit, adapter, load_cases, run_unit
@@ -165,7 +165,7 @@ def test_every_listed_signal_is_in_the_vcd(run):
 @pytest.mark.parametrize("cycle", [ERET, EXECUTE, STEP_EXCEPTION, IDLE])
 def test_marker_is_in_the_cycle_of_the_mismatch(run, cycle):
     test = run(step)
-    _, at = marker(waves.write_views(test.vcd, "pysim", {MISMATCH: cycle}).read_text())
+    _, at = marker(waves.write_views(test.vcd, "pysim", {FAILURE: cycle}).read_text())
     row = test.cycles[cycle].row
     assert value_at(test.vcd, "bench.top.trace__valid", at) == str(row.valid)
     assert value_at(test.vcd, "bench.top.trace__pc[63:0]", at) == row.pc
@@ -176,13 +176,13 @@ def test_marker_is_in_the_cycle_of_the_mismatch(run, cycle):
 def test_marker_without_a_mismatch_is_at_the_first_step_exception(run):
     vcd = run(step).vcd
     found = marker(waves.write_views(vcd, "pysim", {}).read_text())
-    assert found == marker(waves.write_views(vcd, "pysim", {MISMATCH: STEP_EXCEPTION}).read_text())
+    assert found == marker(waves.write_views(vcd, "pysim", {FAILURE: STEP_EXCEPTION}).read_text())
 
 
 def test_marker_without_a_step_exception_is_at_the_first_event(run):
     vcd = run(no_step).vcd
     found = marker(waves.write_views(vcd, "pysim", {}).read_text())
-    assert found == marker(waves.write_views(vcd, "pysim", {MISMATCH: LOAD + 1}).read_text())
+    assert found == marker(waves.write_views(vcd, "pysim", {FAILURE: LOAD + 1}).read_text())
 
 
 def test_marker_of_a_mismatch_comes_before_that_of_the_test(run):
@@ -191,8 +191,8 @@ def test_marker_of_a_mismatch_comes_before_that_of_the_test(run):
     def at(noted):
         return marker(waves.write_views(vcd, "pysim", noted).read_text())
 
-    assert at({TEST: IDLE, MISMATCH: ERET}) == at({MISMATCH: ERET})
-    assert at({TEST: IDLE, MISMATCH: None}) == at({MISMATCH: IDLE})
+    assert at({TEST: IDLE, FAILURE: ERET}) == at({FAILURE: ERET})
+    assert at({TEST: IDLE, FAILURE: None}) == at({FAILURE: IDLE})
 
 
 def named(text):
@@ -204,11 +204,11 @@ def named(text):
 
 def test_each_mark_has_its_letter(run):
     vcd = run(step).vcd
-    found = named(waves.write_views(vcd, "pysim", {MISMATCH: EXECUTE}).read_text())
+    found = named(waves.write_views(vcd, "pysim", {FAILURE: EXECUTE}).read_text())
     assert {name: letter for name, (letter, _) in found.items()} == {
         "first event": "A",
         "step to EL2": "C",
-        "mismatch": "E",
+        "failure": "E",
     }
     first, exception, mismatch = (time for _, time in found.values())
     assert mismatch - first == exception - mismatch > 0  # return, instruction, exception
@@ -216,13 +216,13 @@ def test_each_mark_has_its_letter(run):
 
 def test_of_marks_in_one_cycle_the_most_interesting_is_named(run):
     vcd = run(step).vcd
-    found = named(waves.write_views(vcd, "pysim", {MISMATCH: STEP_EXCEPTION}).read_text())
-    assert found.keys() == {"first event", "mismatch"}
+    found = named(waves.write_views(vcd, "pysim", {FAILURE: STEP_EXCEPTION}).read_text())
+    assert found.keys() == {"first event", "failure"}
 
 
 def test_mismatch_after_the_end_is_marked_at_the_end(run):
     vcd = run(step).vcd
-    _, at = marker(waves.write_views(vcd, "pysim", {MISMATCH: 1000}).read_text())
+    _, at = marker(waves.write_views(vcd, "pysim", {FAILURE: 1000}).read_text())
     assert at <= max(t.time_change for t in tokens(vcd) if t.kind is TokenKind.CHANGE_TIME)
 
 
@@ -385,14 +385,14 @@ def test_gtkwave_finds_every_signal_group_and_marker(stepped):
 
 
 def test_gtkwave_reads_the_fields_of_a_register(run):
-    found = gtkwave(waves.write_views(run(step).vcd, "pysim", {MISMATCH: ERET}))
+    found = gtkwave(waves.write_views(run(step).vcd, "pysim", {FAILURE: ERET}))
     assert found.shown["spsr"] == f"{Mode.EL1h | SPSR_ELx.SS.mask:016X}"
     assert [found.shown[f"spsr:{field}"] for field in ("SS", "D", "IL")] == ["1", "0", "0"]
 
 
 @pytest.mark.parametrize("cycle", [0, 20, 40, 41])
 def test_gtkwave_shows_the_marker(run, cycle):
-    found = gtkwave(waves.write_views(run(long).vcd, "pysim", {MISMATCH: cycle}))
+    found = gtkwave(waves.write_views(run(long).vcd, "pysim", {FAILURE: cycle}))
     assert found.start <= found.marker <= found.end
 
 
@@ -415,7 +415,7 @@ def test_gtkwave_names_the_instructions_and_the_exception(sequence, before):
     """Of a sequence and its guest: the exception, the one instruction, and what led there."""
     result, cycle = sequence
     vcd = result.waves.with_suffix(".vcd")
-    found = gtkwave(waves.write_views(vcd, result.simulator, {MISMATCH: cycle - before}))
+    found = gtkwave(waves.write_views(vcd, result.simulator, {FAILURE: cycle - before}))
     lanes = tuple(found.shown[lane] for lane in ("hypervisor", "guest", "exception"))
     assert (
         lanes

@@ -54,10 +54,10 @@ def test_the_core_disassembles_what_is_not_listed():
 
 
 def test_without_an_event_the_unit_says_its_state_alone():
-    shown = unit(event__valid="0")
-    assert shown["state"] == "active-not-pending"
-    said = {shown[lane] for lane in ("guest", "hypervisor", "event", "exception", "PC", "ESR")}
-    assert said == {""}
+    outputs = {"step_exception": "1", "esr": esr(ExceptionClass.SOFTSTEP_LOWER), "el_after": "EL2"}
+    shown = unit(event__valid="0", state_after="INACTIVE", mdscr_el1=bits(1), **outputs)
+    said = {lane: text for lane, text in shown.items() if text}
+    assert said == {"state": "active-not-pending", "EL": "EL1", "MDSCR_EL1": "0x1"}
     assert unit(event__valid="0", load__enable="1")["event"] == "load"
 
 
@@ -66,6 +66,12 @@ def test_the_step_exception_comes_instead_of_the_instruction():
     shown = unit({PC: "nop"}, **raised)
     assert (shown["guest"], shown["exception"]) == ("", "step exception to EL2")
     assert (shown["EC"], shown["ESR"]) == ("softstep_lower", "0xc8000000")
+
+
+def test_what_comes_instead_of_the_instruction_is_not_the_instruction():
+    assert unit({PC: "nop"}, illegal_state="1")["guest"] == ""
+    assert unit({PC: "nop"}, event__kind="INTERRUPT")["guest"] == ""
+    assert unit({PC: "nop"}, event__kind="EXCEPTION")["guest"] == "nop"
 
 
 def test_every_event_that_is_an_exception_is_one():

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tb import dump, waves
-from tb.shown import MISMATCH
+from tb.shown import FAILURE
 from tb.tests.tb.test_gtkw import EXECUTE, named, nothing, run, step, stepped
 from tb.waves import UNIT_SHOWN
 
@@ -82,9 +82,9 @@ def test_cursor_and_markers_are_gtkwaves(stepped):
 
 
 def test_the_cursor_is_in_the_cycle_of_the_mismatch(run):
-    said = commands(waves.write_views(run(step).vcd, "pysim", {MISMATCH: EXECUTE}))
+    said = commands(waves.write_views(run(step).vcd, "pysim", {FAILURE: EXECUTE}))
     at = dict(said)["cursor_set"]
-    assert ("marker_set", f"mismatch {at}") in said
+    assert ("marker_set", f"failure {at}") in said
 
 
 def test_a_test_that_broke_off_has_no_cursor(run):

@@ -53,7 +53,7 @@ def test_its_waveform_is_marked_where_the_defect_shows(tmp_path):
     (result,) = run_unit(Unit("compiled", (Job("catalogue.K1", 1),), waves=tmp_path, design="core"))
     (row,) = result.tables[0].rows
     assert f"{result.marked:,}" == dict(zip(catalogue.HEADER, row, strict=True))["cycle"]
-    found = wave.read(result.waves.with_suffix(".vcd"), "core", result.marked)
+    found = wave.read(result.waves.with_suffix(".vcd"), "core", ("the defect", result.marked))
     lanes = dict(found.lanes)
     assert found.cycles[found.moment] == result.marked
     # The step that user space hears of is that of the instruction after the emulated one.

@@ -12,7 +12,7 @@ from tb.core.waves import CORE_SHOWN, GROUPS
 from tb.dump import declarations, timeline_of
 from tb.harness import CORE
 from tb.page import wave
-from tb.shown import MISMATCH
+from tb.shown import FAILURE
 from tb.tests.tb.core.test_machine import image
 from tb.tests.tb.core.toy import BRANCH, NOP, TOY
 from tb.tests.tb.test_gtkw import gtkwave, value_at
@@ -47,7 +47,7 @@ def marker(text):
 
 
 def test_every_signal_is_there_on_every_simulator(vcd):
-    text = waves.write_views(vcd, "x", {MISMATCH: 7}, SHOWN).read_text()
+    text = waves.write_views(vcd, "x", {FAILURE: 7}, SHOWN).read_text()
     labels = re.findall(r"(?m)^\+\{(.*?)\}", text)
     assert len(labels) == sum(map(len, GROUPS.values()))
     assert {"pc", "esr:ISS", "fetch request address", "irq", "async_first"} <= set(labels)
@@ -56,7 +56,7 @@ def test_every_signal_is_there_on_every_simulator(vcd):
 
 
 def test_the_marker_is_at_the_cycle_of_the_last_run(vcd):
-    texts = [waves.write_views(vcd, "x", {MISMATCH: at}, SHOWN).read_text() for at in (0, 7, 29)]
+    texts = [waves.write_views(vcd, "x", {FAILURE: at}, SHOWN).read_text() for at in (0, 7, 29)]
     first, middle, last = map(marker, texts)
     period = (last - first) // 29
     assert (middle - first, last - first) == (7 * period, 29 * period)
@@ -105,7 +105,7 @@ def test_gtkwave_shows_the_step_of_a_guest(stepped):
 
 def test_a_rows_lanes_are_there_from_its_first_cycle_on(stepped):
     """As on the page: rows follow one another, without a gap."""
-    found = wave.read(stepped.waves.with_suffix(".vcd"), CORE.name, None)
+    found = wave.read(stepped.waves.with_suffix(".vcd"), CORE.name)
     shown = dict(found.lanes)
     assert shown["exception"][found.moment] == "step exception to EL2"
     assert found.what == "the first step exception"
@@ -120,3 +120,9 @@ def test_a_rows_lanes_are_there_from_its_first_cycle_on(stepped):
     for cycle in (first, last):
         assert value_at(vcd, "softstep.EC", timeline.cycles[cycle]) == "softstep_lower"
     assert value_at(vcd, "softstep.EC", timeline.cycles[first - 1]) == ""
+
+
+def test_what_is_noted_after_the_last_row_is_said_to_be_after_it(stepped):
+    found = wave.read(stepped.waves.with_suffix(".vcd"), CORE.name, ("the end", 10_000))
+    assert found.moment == len(found.cycles) - 1
+    assert found.what == "the last row before the end"

@@ -104,7 +104,9 @@ def test_the_page_needs_nothing_else(pages):
             assert not re.match(r"(?i)\s*(https?:)?//", link), (tag, link)
             assert tag == "a" or link == "data:,"
         assert "url(" not in parsed.of("style")
-        assert not re.search(r"@import|fetch\(|XMLHttp|import\(", parsed.of("style"))
+        code = parsed.of("style") + parsed.of("script")
+        assert "addEventListener" in code
+        assert not re.search(r"@import|fetch\(|XMLHttp|import\(", code)
 
 
 def test_every_link_leads_somewhere(pages):
@@ -235,7 +237,7 @@ def test_every_simulators_waveform_is_read_alike(simulator, tmp_path):
     work.load_cases(None)
     job = work.Job("directed.eret_keeps_the_ss_it_has_just_loaded", seed=1)
     (result,) = work.run_unit(work.Unit(simulator, (job,), waves=tmp_path))
-    found = wave.read(result.waves.with_suffix(".vcd"), UNIT.name, 1)
+    found = wave.read(result.waves.with_suffix(".vcd"), UNIT.name, (page.FAILED, 1))
     assert (found.cycles, found.first, found.moment, found.cut) == ([0, 1, 2, 3, 4], 0, 1, "")
     shown = dict(found.lanes)
     assert shown["event"] == ["load", "eret", "execute", "execute", ""]
@@ -254,6 +256,30 @@ def test_a_long_waveform_is_cut_and_says_so(made, monkeypatch):
     assert cut.startswith("Cut: at most 10 rows ")
     assert picture["what"] == "the first step to EL2"
     assert lanes(picture)["exception"][picture["moment"]].startswith("step exception")
+
+
+@pytest.mark.parametrize("left_out", [0, 1])
+def test_a_waveform_that_is_whole_is_not_cut(stepped, monkeypatch, left_out):
+    whole = wave.read(stepped, UNIT.name, (page.FAILED, 1))
+    monkeypatch.setattr(wave, "BEFORE", whole.moment + 1)
+    monkeypatch.setattr(wave, "AFTER", len(whole.cycles) - whole.moment - 1 - left_out)
+    found = wave.read(stepped, UNIT.name, (page.FAILED, 1))
+    assert found.cycles == whole.cycles[: len(whole.cycles) - left_out]
+    assert bool(found.cut) == bool(left_out)
+
+
+def test_what_is_noted_is_said_of_its_row(stepped):
+    assert wave.read(stepped, UNIT.name, (page.FAILED, 2)).what == "where the test failed"
+    assert wave.read(stepped, UNIT.name).what == "the first step to EL2"
+
+
+@pytest.fixture
+def stepped(tmp_path):
+    """The VCD of a test on the default simulator."""
+    work.load_cases(None)
+    job = work.Job("directed.eret_keeps_the_ss_it_has_just_loaded", seed=1)
+    unit = work.Unit(work.default_simulator(), (job,), waves=tmp_path)
+    return work.run_unit(unit)[0].waves.with_suffix(".vcd")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from tb import waves
 from tb.core.waves import CORE_SHOWN
 from tb.dump import declarations, timeline_of
 from tb.harness import unpack, width
-from tb.shown import MISMATCH
+from tb.shown import FAILURE
 from tb.sims import compiled, recorder
 from tb.sims.recorder import PERIOD
 from tb.tests.tb.core.toy import TOY
@@ -108,7 +108,7 @@ def test_the_last_cycles_are_kept_and_the_marker_is_among_them(words, tmp_path, 
     (rows,) = recorded(vcd, words)
     check(vcd, words, rows, first=35)
     for mismatch, cycle in ((50, 50), (59, 59), (2, 35), (1000, 59)):
-        text = waves.write_views(vcd, "compiled", {MISMATCH: mismatch}, SHOWN).read_text()
+        text = waves.write_views(vcd, "compiled", {FAILURE: mismatch}, SHOWN).read_text()
         (line,) = [line for line in text.splitlines() if line.startswith("*")]
         assert int(line.split()[1]) == PERIOD * (cycle + 1)
 
