@@ -22,28 +22,36 @@ failedOnly.addEventListener("change", showTests);
 document.querySelector(".filter").addEventListener("submit", (event) => event.preventDefault());
 
 // A link to a test that the filter hides shows it.
-window.addEventListener("hashchange", () => {
-  const row = rows.find((each) => "#" + each.id === location.hash);
-  if (row && row.hidden) {
-    filter.value = "";
-    failedOnly.checked = false;
-    showTests();
-    row.scrollIntoView();
-  }
-});
+function showTest(hash) {
+  const row = rows.find((each) => "#" + each.id === hash);
+  if (!row || !row.hidden) return;
+  filter.value = "";
+  failedOnly.checked = false;
+  showTests();
+  row.scrollIntoView();
+}
+window.addEventListener("hashchange", () => showTest(location.hash));
 
 // Commands to copy
 
 for (const button of document.querySelectorAll("button.copy")) {
+  const label = button.getAttribute("aria-label");
+  let timer;
+  const say = (word) => {
+    button.textContent = word.toLowerCase();
+    button.setAttribute("aria-label", label.replace("Copy", word));
+  };
   button.addEventListener("click", async () => {
     const code = button.parentElement.querySelector("code");
     try {
       await navigator.clipboard.writeText(code.textContent);
-      button.textContent = "copied";
+      say("Copied");
     } catch {
       getSelection().selectAllChildren(code);
-      button.textContent = "selected";
+      say("Selected");
     }
+    clearTimeout(timer);
+    timer = setTimeout(say, 2000, "Copy");
   });
 }
 
@@ -54,6 +62,7 @@ const TOP = 26; // for the cycles
 const LANE = 26;
 const CHARACTER = 7.3; // pixels, about
 const ROW = 110; // pixels, of those around the moment
+const SINGLE = ["guest", "hypervisor", "exception", "PC"]; // lanes with a box for each row
 
 function made(parent, name, attributes, text) {
   const node = document.createElementNS(SVG, name);
@@ -239,8 +248,7 @@ class Wave {
     let high = low;
     while (high < this.rows && this.begin[high] < this.from + this.span) high += 1;
     this.data.lanes.forEach(([name, values], n) => {
-      const bits = values.every((value) => value === "0" || value === "1");
-      (bits ? this.drawBit : this.drawValues).call(this, lane, values, TOP + n * LANE, low, high);
+      this.drawValues(lane, values, TOP + n * LANE, low, high, SINGLE.includes(name));
     });
     const moment = this.data.moment;
     const [from, to] = [this.x(this.begin[moment]), this.x(this.end[moment])];
@@ -267,22 +275,15 @@ class Wave {
     }
   }
 
-  drawBit(parent, values, y, low, high) {
-    const level = (n) => (values[n] === "1" ? y + 5 : y + LANE - 5);
-    let path = `M${this.x(this.begin[low])} ${level(low)}`;
-    for (let n = low; n < high; n += 1) path += `V${level(n)}H${this.x(this.end[n])}`;
-    made(parent, "path", { class: "bit", d: path });
-  }
-
-  drawValues(parent, values, y, low, high) {
+  drawValues(parent, values, y, low, high, single) {
     for (let n = low; n < high; ) {
       let next = n + 1;
-      while (next < high && values[next] === values[n]) next += 1;
+      while (!single && next < high && values[next] === values[n]) next += 1;
       const text = values[n];
       const from = Math.max(this.x(this.begin[n]), this.left);
       const width = this.x(this.end[next - 1]) - from;
       if (text !== "" && width > 0) {
-        const kind = text === "step exception" || text.startsWith("softstep") ? "alarm" : text;
+        const kind = text.startsWith("step exception") || text.startsWith("softstep") ? "alarm" : text;
         const known = ["inactive", "active-not-pending", "active-pending", "alarm"].includes(kind);
         const attributes = { class: known ? `value s-${kind}` : "value", x: from + 0.5, y: y + 3, width: Math.max(0.5, width - 1), height: LANE - 6, rx: 3 };
         made(made(parent, "g", {}), "rect", attributes);
@@ -304,7 +305,12 @@ const choice = document.getElementById("choice");
 
 function showWave(article) {
   for (const each of articles) each.hidden = each !== article;
-  if (choice) choice.value = article.id.replace("wave-", "");
+  if (choice) {
+    choice.value = article.id.replace("wave-", "");
+    const chosen = document.getElementById("chosen");
+    chosen.firstChild.textContent = `${articles.indexOf(article) + 1} of ${articles.length}`;
+    chosen.lastChild.textContent = `: ${article.querySelector("h3").textContent}`;
+  }
   const box = article.querySelector(".wave");
   if (box && !box.firstChild) new Wave(box);
 }
@@ -332,7 +338,10 @@ if (choice) {
 // Before the browser follows the link: it goes only to what is shown.
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a");
-  const article = link && articleOf(link.getAttribute("href"));
+  if (!link) return;
+  const hash = link.getAttribute("href");
+  showTest(hash);
+  const article = articleOf(hash);
   if (article) showWave(article);
 });
 window.addEventListener("hashchange", showLinked);

@@ -54,9 +54,17 @@ def media(browser, scheme):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
-def size(browser, width):
-    given = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", given)
+@pytest.fixture
+def sized(opened, browser):
+    """Opens a page in a window of a width."""
+
+    def go(made, width):
+        given = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", given)
+        return opened(made)
+
+    yield go
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def cursor(browser):
@@ -81,6 +89,20 @@ def ticks(browser):
     script = """return [...arguments[0].querySelectorAll("svg > g > text.name")]
         .map((each) => Number(each.textContent))"""
     return browser.execute_script(script, picture(browser))
+
+
+def boxes(browser, lane):
+    """The boxes of a lane of the picture: the class of each."""
+    script = """const [picture, lane] = arguments;
+        const name = [...picture.querySelectorAll(".name")].find((e) => e.textContent === lane);
+        const middle = (node) => {
+            const at = node.getBoundingClientRect();
+            return (at.top + at.bottom) / 2;
+        };
+        return [...picture.querySelectorAll(".value")]
+            .filter((each) => Math.abs(middle(each) - middle(name)) < 8)
+            .map((each) => each.getAttribute("class"))"""
+    return browser.execute_script(script, picture(browser), lane)
 
 
 @pytest.mark.parametrize("which", ["passing", "failing", "catalogue"])
@@ -159,6 +181,17 @@ def test_a_click_puts_the_cursor_there_and_a_drag_moves_the_picture(opened, fail
     assert ticks(browser)[0] < before[0]
 
 
+def test_instructions_have_boxes_of_their_own(opened, passing):
+    browser = opened(passing)
+    browser.find_element(By.CSS_SELECTOR, "#test-table a[href='#wave-1']").click()
+    picture(browser).send_keys("0")
+    assert boxes(browser, "guest") == ["value"]
+    assert boxes(browser, "hypervisor") == ["value"] * 28
+    assert len(boxes(browser, "PC")) == 30
+    assert len(boxes(browser, "EL")) == 3
+    assert boxes(browser, "exception") == ["value s-alarm"]
+
+
 def test_the_filter_and_the_links(opened, passing):
     browser = opened(passing)
     box = browser.find_element(By.ID, "filter")
@@ -182,6 +215,16 @@ def test_the_filter_and_the_links(opened, passing):
             "return scrollY + innerHeight >= document.documentElement.scrollHeight - 2"
         )
         assert abs(browser.execute_script(script, target)) < 80 or bottom
+
+
+def test_a_link_shows_its_test_each_time(opened, passing):
+    browser = opened(passing)
+    row = browser.find_element(By.ID, "test-0")
+    for _ in range(2):
+        browser.find_element(By.ID, "filter").send_keys("no such test")
+        assert not row.is_displayed()
+        browser.find_element(By.CSS_SELECTOR, "#wave-0 h3 a").click()
+        assert row.is_displayed()
 
 
 # Which waveform is shown
@@ -224,6 +267,8 @@ def test_keys_choose_the_picture(opened, passing):
     previous.send_keys(Keys.ENTER)
     assert shown(browser) == [third]  # round the end
     assert choice.get_attribute("value") == "2"
+    said = browser.find_element(By.CSS_SELECTOR, ".chooser output")
+    assert said.get_attribute("textContent") == f"3 of 3: {third}"
     previous.send_keys(Keys.TAB)
     browser.switch_to.active_element.send_keys(Keys.SPACE)
     assert shown(browser) == [first]
@@ -267,6 +312,9 @@ def test_a_command_can_be_copied(opened, failing):
     button.click()
     WebDriverWait(browser, 5).until(lambda _: button.text != "copy")
     assert button.text in ("copied", "selected")
+    assert button.get_attribute("aria-label").lower().startswith(f"{button.text} the command")
+    WebDriverWait(browser, 5).until(lambda _: button.text == "copy")
+    assert button.get_attribute("aria-label").startswith("Copy the command")
 
 
 def test_tab_reaches_the_picture_and_the_focus_is_seen(opened, failing):
@@ -283,14 +331,28 @@ def test_tab_reaches_the_picture_and_the_focus_is_seen(opened, failing):
 
 @pytest.mark.parametrize("width", [390, 1400])
 @pytest.mark.parametrize("which", ["passing", "failing", "catalogue"])
-def test_nothing_is_wider_than_the_window(opened, request, which, width):
-    browser = opened(request.getfixturevalue(which))
-    try:
-        size(browser, width)
-        wide = browser.execute_script("return document.documentElement.scrollWidth")
-    finally:
-        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert wide <= width
+def test_nothing_is_wider_than_the_window(sized, request, which, width):
+    browser = sized(request.getfixturevalue(which), width)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [1000, 1400])
+@pytest.mark.parametrize("which", ["passing", "failing", "catalogue"])
+def test_the_tests_fit_beside_each_other(sized, request, which, width):
+    browser = sized(request.getfixturevalue(which), width)
+    script = """return [...document.querySelectorAll("#tests .scroll")]
+        .map((each) => [each.scrollWidth, each.clientWidth])"""
+    found = browser.execute_script(script)
+    assert found and all(wide <= fits for wide, fits in found)
+
+
+@pytest.mark.parametrize("width", [390, 700, 1000])
+def test_what_a_failure_says_has_room(sized, failing, width):
+    browser = sized(failing, width)
+    script = """return [...document.querySelectorAll("#test-table pre")]
+        .filter((each) => each.checkVisibility()).map((each) => each.offsetWidth)"""
+    found = browser.execute_script(script)
+    assert found and min(found) >= 15 * 16
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
