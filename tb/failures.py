@@ -47,11 +47,11 @@ def unexpected(error: Exception) -> str:
 
 def cause(failure: str) -> str:
     """What failures of one cause have in common: what differs, or the sentence without numbers."""
-    lines = failure.splitlines()
+    lines = failure.splitlines() or [""]
     differ = [line.split()[0] for line in lines if line.endswith("!!!")]
     if differ:
         return f"the hardware differs in {', '.join(dict.fromkeys(differ))}"
-    return re.sub(r"\b(0x[0-9a-f]+|\d+([.,]\d+)*)\b", "…", lines[0])
+    return re.sub(r"\b(0x[0-9a-fA-F]+|\d+([.,]\d+)*)\b", "…", lines[0])
 
 
 def value_text(field: str, value: int, row: Packing = ROW) -> str:

@@ -1,68 +1,124 @@
 """What each test gave when it last ran: to run it again, or first, and for the test plan."""
 
 import contextlib
+import fcntl
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tb import report
-from tb.plan import VERSION
+from tb import report, totals
+from tb.cases import hyp, kvm
+from tb.cases.core import elf
+from tb.plan import VERSION, Plan
 from tb.work import PASSED, Job, Result
+
+
+class Failed(NamedTuple):
+    """A job that did not pass, and has not run since."""
+
+    simulator: str
+    case: str
+    seed: int
+    file: str | None = None  #: the user's own, if the case is that
 
 
 @dataclass(slots=True)
 class Outcome:
     """What became of a test in the last run that it was in, over all seeds and simulators."""
 
-    passed: int
-    failed: int
-    bins: list[int]  #: of `tb.totals`, that it hit
+    passed: bool
+    bins: set[str]  #: that it hit when it last passed
     version: str  #: of the code
+    file: str | None = None  #: the user's own, if the case is that
 
 
 class Last:
-    """The file with what the tests last gave. One that cannot be read counts as none: it is made
-    anew, and nothing depends on it but what is run first.
+    """The file with what the tests last gave, and what they give in this run.
+
+    A file that cannot be read counts as none: it is made anew.
     """
 
     def __init__(self, path: Path):
         self._path = path
-        self._new: set[str] = set()  #: tests that this run has results of
         self.tests: dict[str, Outcome] = {}
-        self.failed: dict[tuple[str, Job], None] = {}  #: that did not pass, and have not run since
+        self.failed: dict[Failed, None] = {}  # in the order in which they failed
+        self._read()
+        self._new: dict[str, Outcome] = {}  #: results of this run
+        self._ran: dict[Failed, bool] = {}  #: jobs of this run, and whether they passed
+
+    def _read(self) -> None:
         with contextlib.suppress(OSError, ValueError, TypeError, LookupError, AttributeError):
-            content = json.loads(path.read_text())
-            tests = {name: Outcome(**tested) for name, tested in content["tests"].items()}
-            self.failed = {(simulator, Job(*job)): None for simulator, *job in content["failed"]}
+            content = json.loads(self._path.read_text())
+            names = content["bins"]
+            tests = {
+                name: Outcome(**{**each, "bins": {names[at] for at in each["bins"]}})
+                for name, each in content["tests"].items()
+            }
+            self.failed = {Failed(*job): None for job in content["failed"]}
             self.tests = tests
 
-    def add(self, result: Result) -> None:
+    def add(self, result: Result, plan: Plan) -> None:
         """One more result of this run."""
-        if result.name not in self._new:
-            self._new.add(result.name)
-            self.tests[result.name] = Outcome(0, 0, [], VERSION)
-        tested = self.tests[result.name]
-        tested.bins = sorted({*tested.bins, *np.flatnonzero(result.counts).tolist()})
-        job = result.simulator, Job(result.name, result.seed)
-        self.failed.pop(job, None)
-        if result.status == PASSED:
-            tested.passed += 1
-        else:
-            tested.failed += 1
-            self.failed[job] = None
-
-    def first(self, jobs: Sequence[tuple[str, Job]]) -> list[tuple[str, Job]]:
-        """The jobs, those first that failed."""
-        return sorted(jobs, key=lambda job: job not in self.failed)
+        job = failed(result.simulator, Job(result.name, result.seed), plan)
+        outcome = self._new.setdefault(result.name, Outcome(True, set(), VERSION, job.file))
+        passed = result.status == PASSED
+        outcome.passed &= passed
+        outcome.bins |= {_name(at) for at in np.flatnonzero(result.counts).tolist()}
+        self._ran[job] = passed
 
     def write(self) -> None:
-        """Keep it for the next run. Raises OSError."""
-        content = {
-            "tests": {name: asdict(tested) for name, tested in self.tests.items()},
-            "failed": [[simulator, job.case, job.seed] for simulator, job in self.failed],
-        }
+        """Keep what this run gave, beside what others give at the same time. Raises OSError."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        report.write(self._path, json.dumps(content) + "\n")
+        with _locked(self._path.parent):
+            self._read()
+            self._merge()
+            report.write(self._path, json.dumps(self._content()) + "\n")
+
+    def _content(self) -> dict[str, Any]:
+        """Bins are numbers in a list of the file's own: another version has others."""
+        names = sorted({name for outcome in self.tests.values() for name in outcome.bins})
+        number = {name: at for at, name in enumerate(names)}
+        tests = {
+            name: {**asdict(outcome), "bins": sorted(number[each] for each in outcome.bins)}
+            for name, outcome in self.tests.items()
+        }
+        return {"bins": names, "tests": tests, "failed": list(self.failed)}
+
+    def _merge(self) -> None:
+        for name, outcome in self._new.items():
+            before = self.tests.get(name)
+            if not outcome.passed and before:
+                outcome.bins |= before.bins  # what it covers is known of a test that passes only
+            self.tests[name] = outcome
+        for job, passed in self._ran.items():
+            self.failed.pop(job, None)
+            if not passed:
+                self.failed[job] = None
+
+
+def failed(simulator: str, job: Job, plan: Plan) -> Failed:
+    """A job of a plan, as it is kept if it fails."""
+    files = {hyp.USER: plan.hyp, kvm.USER: plan.hyp, elf.USER: plan.elf}
+    return Failed(simulator, job.case, job.seed, files.get(job.case))
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """One process at a time."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@cache
+def _name(at: int) -> str:
+    return totals.name(at)

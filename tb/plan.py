@@ -13,6 +13,7 @@ from model.programs import load as programs
 from tb import work
 from tb.arguments import UsageError
 from tb.cases import CASES
+from tb.harness import DESIGNS
 from tb.work import Job, Unit
 
 ROOT = Path(__file__).parents[1]
@@ -154,7 +155,8 @@ def units(
 
     With waves or `alone`, each has one of its own.
     """
-    designs = dict.fromkeys(CASES[name].design.name for name in plan.cases)
+    used = dict.fromkeys(CASES[name].design.name for name in plan.cases)
+    designs = sorted(used, key=[*DESIGNS, *used].index)  # the smaller one first
     for simulator in plan.simulators:
         # Several units a worker, so that none waits long for the last, where a start costs little.
         hands = workers * (3 if simulator in _SIZES else 1)

@@ -28,7 +28,7 @@ from model.hyp.assemble import DIRECTORY as SEQUENCES
 from model.programs.load import DIRECTORY as PROGRAMS
 from model.vectors import OUTPUTS
 from tb import regression, report, waves
-from tb.arguments import COULD_NOT_RUN, Parser
+from tb.arguments import Parser, stop, stop_at
 from tb.page import page
 from tb.prove import DIRECTORY as PROOFS
 
@@ -500,14 +500,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         same = PATH.exists() and PATH.read_text(encoding="utf-8") == new
         if not (same or check):
             report.write(PATH, new)
+        if same:
+            said = "is as it should be"
+        else:
+            said = "is not what python -m tb.reference writes" if check else "rewritten"
+        print(f"{name}: {said}", flush=True)
     except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return COULD_NOT_RUN
-    if same:
-        print(f"{name}: is as it should be")
-        return SAME
-    print(f"{name}: is not what python -m tb.reference writes" if check else f"{name}: rewritten")
-    return OTHER if check else SAME
+        return stop_at(error)
+    except KeyboardInterrupt:
+        return stop("interrupted")
+    return SAME if same or not check else OTHER
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 import argparse
 import contextlib
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +17,8 @@ from tb import report, runner, totals, work
 from tb.cases import CASES
 from tb.cluster import Cluster
 from tb.journal import Journal
-from tb.last import Last
+from tb.last import Failed, Last
+from tb.last import failed as as_kept
 from tb.plan import Plan, UsageError
 from tb.progress import Progress
 from tb.report import Report
@@ -37,7 +40,9 @@ _ONLY_COMPILED = "it takes the compiled simulator (--sim compiled; apt-get insta
 def plan(names: Sequence[str], options: argparse.Namespace, not_run: list[tuple[str, str]]) -> Plan:
     """What the options ask for. UsageError if that is nothing, or cannot run."""
     shard, shards = options.shard
-    only = _failed(names, options) if options.rerun_failed else None
+    only = failed(names, options) if options.rerun_failed else None
+    if only:
+        names = list(dict.fromkeys(case for _, case, _ in only))
     asked = Plan(
         tuple(_simulators_of(only) if only else simulators(options.sim, not_run)),
         tuple(names),
@@ -62,21 +67,31 @@ def plan(names: Sequence[str], options: argparse.Namespace, not_run: list[tuple[
     return asked
 
 
-def _failed(names: Sequence[str], options: argparse.Namespace) -> tuple[tuple[str, str, int], ...]:
+def failed(names: Sequence[str], options: argparse.Namespace) -> tuple[tuple[str, str, int], ...]:
     """(simulator, case, seed) of what failed when it last ran. UsageError if nothing did."""
-    if options.resume:
-        raise UsageError("--rerun-failed knows what is left: leave out --resume")
+    if options.resume or options.shard != (1, 1):
+        raise UsageError("--rerun-failed is for what is left: leave out --resume and --shard")
     if (options.seed, options.seeds) != (DEFAULT_SEED, 1):
         raise UsageError("--rerun-failed takes the seeds that failed: leave out --seed and --seeds")
+    everything = Last(LAST).failed
     found = tuple(
-        (simulator, job.case, job.seed)
-        for simulator, job in Last(LAST).failed
-        if job.case in names and options.sim in (None, "all", simulator)
+        (job.simulator, job.case, job.seed)
+        for job in everything
+        if job.case in names
+        and job.file in (None, options.hyp, options.elf)
+        and options.sim in (None, "all", job.simulator)
     )
     if not found:
         why = "none of these tests failed when it last ran here"
-        raise UsageError(f"nothing to run: {why}; leave out --rerun-failed")
+        raise UsageError(f"nothing to run: {why}; {_others(everything)}leave out --rerun-failed")
     return found
+
+
+def _others(jobs: Iterable[Failed]) -> str:
+    """Failures that were not asked for, in a few words."""
+    names = [f"{job.case} ({job.file or job.simulator})" for job in jobs]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"ask for {', '.join(names[:3])}{more}, or " if names else ""
 
 
 def _simulators_of(only: Sequence[tuple[str, str, int]]) -> list[str]:
@@ -117,7 +132,8 @@ def run(
         yield found
         finished = len(found.results) == asked.share
     finally:
-        journal.close(finished)
+        # What is left of a rerun is known without it.
+        journal.close(finished or asked.only is not None)
 
 
 def _run(found: Report, options: argparse.Namespace, console: Console, journal: Journal) -> None:
@@ -127,9 +143,18 @@ def _run(found: Report, options: argparse.Namespace, console: Console, journal: 
         _go(found, options, console, journal, last)
     except KeyboardInterrupt:
         found.interrupted = True
-    last.write()
+    finally:
+        _keep(last, found)
     found.seconds = time.perf_counter() - start
     found.results = report.by_name(found.results)
+
+
+def _keep(last: Last, found: Report) -> None:
+    try:
+        last.write()
+    except OSError as error:  # the results are all there, and worth more
+        why = f"{error.filename or LAST}: {error.strerror}"
+        found.notes.append(f"--rerun-failed will not know of this run: {why}")
 
 
 def _go(
@@ -140,20 +165,21 @@ def _go(
     if options.resume and not options.quiet:
         console.print(f"resumed: {len(done)} of {found.plan.share} tests were done before")
     for result in journal.done:
-        last.add(result)
+        last.add(result, found.plan)
         found.add(result)
         if result.status != PASSED:
             report.print_failure(console, result, found.plan)
-    left = last.first([job for job in found.plan.jobs() if job not in done])
-    failed = sum(job in last.failed for job in left)
-    if 0 < failed < len(left) and not options.quiet:
-        console.print(f"first: {failed} that failed when they last ran")
+    left = [job for job in found.plan.jobs() if job not in done]
+    again = [job for job in left if as_kept(*job, found.plan) in last.failed]
+    others = [job for job in left if job not in set(again)]
+    if again and others and not options.quiet:
+        console.print(f"first: {len(again)} that failed when they last ran")
     if left and not (found.bad and options.first):
-        _run_jobs(left, found, options, console, journal, last)
+        _run_jobs([again, others], found, options, console, journal, last)
 
 
 def _run_jobs(
-    left: list[tuple[str, Job]],
+    left: list[list[tuple[str, Job]]],
     found: Report,
     options: argparse.Namespace,
     console: Console,
@@ -161,13 +187,14 @@ def _run_jobs(
     last: Last,
 ) -> None:
     progress = Progress(console, found.plan.share, len(found.results), options.quiet)
-    with contextlib.closing(_crew(found.plan, options, len(left))) as crew, progress:
+    jobs = sum(map(len, left))
+    with contextlib.closing(_crew(found.plan, options, jobs)) as crew, progress:
         for result in _results(crew, found.plan, left, options, progress.tick):
             failed = result.status != PASSED
             if failed and not result.waves and not result.killed:
-                result.waves = _second_run(result, found.plan)
+                _run_for_waves(result, found.plan, options)
             journal.add(result)
-            last.add(result)
+            last.add(result, found.plan)
             found.add(result)
             progress.advance(result.cycles)
             if not options.quiet:
@@ -183,34 +210,34 @@ def _crew(asked: Plan, options: argparse.Namespace, jobs: int) -> Cluster | Proc
         return Cluster(options.dask, asked)
     if options.timeout is None:
         return Processes(work.run_unit, min(options.j, jobs))
-    _build(asked, options)
+    waves = WAVES if options.waves == "all" else None
+    designs = dict.fromkeys(CASES[name].design.name for name in asked.cases)
+    _build(
+        [Unit(simulator, (), waves=waves, design=design)
+         for simulator in asked.simulators for design in designs],
+        options,
+    )  # fmt: skip
     return Processes(work.run_unit, min(options.j, jobs), options.timeout)
 
 
-def _build(asked: Plan, options: argparse.Namespace) -> None:
-    """Build what is not built yet: that takes its time, but not the tests'."""
-    designs = dict.fromkeys(CASES[name].design.name for name in asked.cases)
-    units = [
-        Unit(simulator, (), asked.hyp, asked.elf, design=design)
-        for simulator in asked.simulators
-        for design in designs
-    ]
-    for _ in runner.over_processes(work.run_unit, units, options.j):
+def _build(units: list[Unit], options: argparse.Namespace) -> None:
+    """Build what units need and is not there yet: that takes its time, but not the tests'."""
+    for _ in runner.over_processes(work.build, units, options.j):
         pass
 
 
 def _results(
     crew: Cluster | Processes[Unit],
     asked: Plan,
-    left: list[tuple[str, Job]],
+    left: list[list[tuple[str, Job]]],
     options: argparse.Namespace,
     tick: Callable[[], None],
 ) -> Iterator[Result]:
-    """As they come. Ends when there is one for every job."""
+    """As they come, of the first jobs first. Ends when there is one for every job."""
     waves = WAVES if options.waves == "all" else None
     alone = options.timeout is not None  # then its time is that of one test
-    units = planning.units(asked, left, crew.size, options.first, waves, alone)
-    queue = deque(map(Task, units))
+    units = (planning.units(asked, jobs, crew.size, options.first, waves, alone) for jobs in left)
+    queue = deque(map(Task, chain.from_iterable(units)))
 
     def take() -> Task[Unit] | None:
         return queue.popleft() if queue else None
@@ -234,12 +261,19 @@ def _after_death(task: Task[Unit], queue: deque[Task[Unit]]) -> list[Result]:
     return []
 
 
-def _second_run(result: Result, plan: Plan) -> Path | None:
-    """The same test again, for its waveform; None if that kills its process."""
+def _run_for_waves(result: Result, plan: Plan, options: argparse.Namespace) -> None:
+    """Run the same test again, for its waveform; it may take as long, and kill its process."""
     job, design = Job(result.name, result.seed), CASES[result.name].design.name
     unit = Unit(result.simulator, (job,), plan.hyp, plan.elf, waves=WAVES, design=design)
-    try:
-        ((_, results),) = runner.over_processes(work.run_unit, [unit], 1)
-    except runner.WorkerDied:
-        return None
-    return results[0].waves
+    if options.timeout:
+        _build([replace(unit, jobs=())], options)
+    tasks = [Task(unit)]
+    with contextlib.closing(Processes(work.run_unit, 1, options.timeout or math.inf)) as crew:
+        ((_, again),) = runner.as_done(crew, lambda: tasks.pop() if tasks else None)
+    if again is None or isinstance(again, runner.TookTooLong):
+        what = "took too long" if again else "killed its process"
+        result.notes.append(f"no waveform of {result.name}: it {what} when it ran for that")
+        return
+    if isinstance(again, BaseException):
+        raise again
+    result.waves, result.notes = again[0].waves, again[0].notes

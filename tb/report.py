@@ -32,6 +32,7 @@ class Report:
     results: list[Result] = field(default_factory=list)
     counts: Counts = field(default_factory=totals.none)  #: over all tests and simulators
     not_run: list[tuple[str, str]] = field(default_factory=list)  #: (name, reason)
+    notes: list[str] = field(default_factory=list)  #: what was left undone beside the tests
     seconds: float = 0.0
     interrupted: bool = False  #: by Ctrl-C, before all had run
 
@@ -77,6 +78,8 @@ def reproduce(result: Result, plan: Plan) -> str:
     """The command that runs a test again."""
     command = f"python -m tb.run {result.name} --sim {result.simulator} --seed {result.seed} -w"
     files = {"--hyp": plan.hyp, "--elf": plan.elf}
+    if result.killed and result.seconds:  # its time was over
+        command += f" --timeout {result.seconds:g}"
     given = [f" {option} {shlex.quote(file)}" for option, file in files.items() if file]
     return command + "".join(given)
 
@@ -124,7 +127,8 @@ def print_summary(
     everything = report.plan.whole and report.plan.shards == 1
     for name, reason in report.not_run:
         console.print(f"not run: {name}: {reason}", markup=False)
-    for note in dict.fromkeys(note for result in report.results for note in result.notes):
+    notes = [note for result in report.results for note in result.notes] + report.notes
+    for note in dict.fromkeys(notes):
         console.print(note, markup=False)
     groups = totals.of_core_by_group(report.counts)
     if groups:
@@ -268,7 +272,7 @@ def _junit_case(result: Result) -> TestCase:
     case = TestCase(f"{result.name}[seed {result.seed}]", result.simulator, result.seconds)
     kind = Error if result.status == ERROR else Failure
     if result.status != PASSED:
-        found = kind(result.failure.splitlines()[0])
+        found = kind((result.failure.splitlines() or [""])[0])
         found.text = result.failure
         case.result = [found]
     return case

@@ -144,6 +144,10 @@ def run_tests(options: argparse.Namespace, console: Console) -> int:
     own = [user for user, file in ((hyp.USER, options.hyp), (elf.USER, options.elf)) if file]
     names = own if own and not options.patterns else select(options.patterns)
     if options.list:
+        why = "-l lists tests: give only tests, --hyp, --elf, --rerun-failed and -v with it"
+        _only(options, why, "list", "patterns", "hyp", "elf", "rerun_failed", "verbose", "j")
+        if options.rerun_failed:
+            names = list(dict.fromkeys(case for _, case, _ in regression.failed(names, options)))
         testplan.show(console, names, Last(regression.LAST), options.verbose)
         return PASS
     if options.dask and options.timeout:
@@ -155,7 +159,7 @@ def run_tests(options: argparse.Namespace, console: Console) -> int:
     plan = regression.plan(names, options, not_run)
     with regression.run(plan, options, console, not_run) as found:
         code = _end(found, options, console)
-    if options.view:
+    if options.view and not found.interrupted:
         _view(found)
     return code
 
@@ -168,10 +172,12 @@ def _prepare_view(options: argparse.Namespace) -> None:
 
 
 def _view(found: Report) -> None:
-    """Open the waveform of the first test that failed, or of the first, if there is one."""
-    waves = [result.waves for result in (*found.bad, *found.results) if result.waves]
-    if waves:
-        viewer.show(waves[0])
+    """Open the waveform of the first test that failed, or of the first."""
+    waves = [result.waves for result in found.bad or found.results if result.waves]
+    if not waves:
+        print("-g: the tests that failed have left no waveform", file=sys.stderr)
+        return
+    viewer.show(waves[0])
 
 
 def merge_shards(options: argparse.Namespace, console: Console) -> int:

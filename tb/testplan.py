@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from model.kvm.properties import Property
-from tb import totals
 from tb.cases import CASES
 from tb.last import Last, Outcome
 from tb.plan import VERSION
@@ -35,17 +34,37 @@ def show(console: Console, names: Sequence[str], last: Last, verbose: bool) -> N
         sentence = f", {Property[what].value}" if what in Property.__members__ else ""
         console.print(f"[bold]{escape(what)}[/]{sentence}: {_summary(tests, last)}")
         for name in tests:
-            _show_test(console, name, last.tests.get(name), verbose)
+            _show_test(console, name, last, verbose)
     console.print(f"{len(names)} tests: {_summary(names, last)}")
 
 
-def _show_test(console: Console, name: str, tested: Outcome | None, verbose: bool) -> None:
-    bins = f"{len(tested.bins):4} bins" if tested else ""
-    seeds = " [dim](every seed)[/]" if CASES[name].random else ""
-    console.print(f"  {_result(tested)}  {bins:9}  {escape(name)}{seeds}")
-    if verbose and tested:
-        for each in tested.bins:
-            console.print(f"      {totals.name(each)}", markup=False)
+def _show_test(console: Console, name: str, last: Last, verbose: bool) -> None:
+    outcome = last.tests.get(name)
+    seeds = " [dim](random)[/]" if CASES[name].random else ""
+    console.print(f"  {_columns(outcome)}  {escape(name)}{seeds}{_failures(name, last)}")
+    if verbose and outcome:
+        for each in sorted(outcome.bins):
+            console.print(f"      {each}", markup=False)
+
+
+def _columns(outcome: Outcome | None) -> str:
+    """The last result, and the bins, always as wide."""
+    if outcome is None:
+        return f"[dim]{'not run':28}[/]"
+    word, style = ("passed", "green") if outcome.passed else ("failed", "bold red")
+    other = "" if outcome.version == VERSION else "(other code)"
+    return f"[{style}]{word}[/] [dim]{other:12}[/]{len(outcome.bins):4} bins"
+
+
+def _failures(name: str, last: Last) -> str:
+    """What of a test has failed and has not run since, in a few words."""
+    jobs = [job for job in last.failed if job.case == name]
+    if not jobs:
+        return ""
+    first = jobs[0]
+    file = f", {first.file}" if first.file else ""
+    more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+    return f" [red]({escape(f'failed: seed {first.seed} on {first.simulator}{file}{more}')})[/]"
 
 
 def _sorted_as(requirement: str) -> list[tuple[int, str]]:
@@ -54,23 +73,14 @@ def _sorted_as(requirement: str) -> list[tuple[int, str]]:
             for part in re.findall(r"\d+|\D+", requirement)]  # fmt: skip
 
 
-def _result(tested: Outcome | None) -> str:
-    """In so many columns."""
-    if tested is None:
-        return f"[dim]{'not run':17}[/]"
-    word, style = ("failed", "bold red") if tested.failed else ("passed", "green")
-    other = "" if tested.version == VERSION else "(other code)"
-    return f"[{style}]{word}[/] [dim]{other:10}[/]"
-
-
 def _summary(names: Sequence[str], last: Last) -> str:
     """Of some tests: the bins that they hit together, and how many of them passed."""
-    tested = [last.tests[name] for name in names if name in last.tests]
-    if not tested:
+    outcomes = [last.tests[name] for name in names if name in last.tests]
+    if not outcomes:
         return "not run"
-    bins = {each for one in tested for each in one.bins}
-    failed = sum(bool(each.failed) for each in tested)
-    parts = [f"{len(bins):,} bins", f"{len(tested) - failed} passed"]
+    bins = {each for one in outcomes for each in one.bins}
+    failed = sum(not each.passed for each in outcomes)
+    parts = [f"{len(bins):,} bins", f"{len(outcomes) - failed} passed"]
     parts += [f"[bold red]{failed} failed[/]"] if failed else []
-    parts += [f"{len(names) - len(tested)} not run"] if len(tested) < len(names) else []
+    parts += [f"{len(names) - len(outcomes)} not run"] if len(outcomes) < len(names) else []
     return ", ".join(parts)

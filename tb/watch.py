@@ -300,6 +300,8 @@ def watch(file: str, console: Console) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = parser().parse_args(argv)
+    if sys.stdout is None:
+        return stop("standard output is closed: there is nothing to show the verdict on")
     try:
         _require_start(options.file)
         return watch(options.file, OutputConsole(highlight=False, soft_wrap=True))

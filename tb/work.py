@@ -1,5 +1,6 @@
 """The unit of work: some jobs on one simulator. One pure function runs it, in any process."""
 
+import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -171,6 +172,15 @@ def run_unit(unit: Unit) -> list[Result]:
     return [result]
 
 
+def build(unit: Unit) -> Unit:
+    """Build what a unit is simulated with, if it is not there; returns the unit. SimulatorError."""
+    task = RunJobs(unit.simulator, (), None, None, False)
+    with tempfile.TemporaryDirectory() as directory:
+        vcd = Path(directory) / "none.vcd" if unit.waves else None
+        adapter(unit.simulator).run(task, vcd, DESIGNS[unit.design])
+    return unit
+
+
 def singles(unit: Unit) -> list[Unit]:
     """The unit's jobs, each a unit of its own."""
     return [replace(unit, jobs=(job,)) for job in unit.jobs]
@@ -178,15 +188,13 @@ def singles(unit: Unit) -> list[Unit]:
 
 def killed(unit: Unit, times: int) -> Result:
     """What became of the job of a unit whose every worker died."""
-    (job,) = unit.jobs
-    failure = f"{job.case} with seed {job.seed} killed its worker process {times} times"
+    failure = f"it killed its worker process {times} times"
     return _ended(unit, f"{failure}; did it run out of memory?", 0.0)
 
 
 def too_long(unit: Unit, seconds: float) -> Result:
     """What became of the job of a unit that was ended when its time was over."""
-    (job,) = unit.jobs
-    failure = f"{job.case} with seed {job.seed} had not ended after {seconds:g} s, and was ended"
+    failure = f"it had not ended after {seconds:g} s, and was ended"
     return _ended(unit, f"{failure}; give more with --timeout, if it only needs longer", seconds)
 
 

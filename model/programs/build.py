@@ -196,6 +196,8 @@ def main(arguments: list[str] | None = None) -> int:
         return stop(str(error))
     except OSError as error:
         return stop_at(error)
+    except KeyboardInterrupt:
+        return stop("interrupted")
     return 1 if check and stale else 0
 
 

@@ -26,7 +26,19 @@ from model.hyp import assemble
 from model.hyp.assemble import Assembler
 from model.programs import build
 from model.programs import load as programs
-from tb import bench, cluster, lines, mutate, qemu, report, runner, scoreboard, viewer, work
+from tb import (
+    bench,
+    cluster,
+    lines,
+    mutate,
+    qemu,
+    reference,
+    report,
+    runner,
+    scoreboard,
+    viewer,
+    work,
+)
 from tb.core import speed
 from tb.mutation import bench as mutation_bench
 from tb.mutation import core, unit
@@ -154,7 +166,7 @@ def situation(name: str) -> Callable[[Callable[[Patch], Any]], Callable[[Patch],
     return add
 
 
-def refuse(error: Exception) -> Callable[..., Any]:
+def refuse(error: BaseException) -> Callable[..., Any]:
     """A function that raises an error, whatever it is given."""
 
     def refuses(*_: Any, **__: Any) -> Any:
@@ -485,6 +497,18 @@ def _image(patch: Patch, text: str | None) -> None:
     if text is not None:
         Path("boot.words").write_text(text)
 
+
+def _interrupted(patch: Patch) -> None:
+    """Ctrl-C while a command that makes files is at work."""
+    patch.setattr(reference, "text", refuse(KeyboardInterrupt()))
+    patch.setattr(assemble, "assemble", refuse(KeyboardInterrupt()))
+    patch.setattr(build, "find_compiler", refuse(KeyboardInterrupt()))
+
+
+SITUATIONS |= {
+    "Ctrl-C": _interrupted,
+    "standard output is closed": lambda patch: patch.setattr(sys, "stdout", None),
+}
 
 SITUATIONS |= {
     "an image is gone": lambda patch: _image(patch, None),

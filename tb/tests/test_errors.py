@@ -270,6 +270,31 @@ def is_listed(site: Site) -> bool:
     return any(pattern(site.message).search(line) for line in lines)
 
 
+FULL = (
+    "tb.run -l",
+    "tb.run directed.reset_state --sim pysim",
+    "tb.prove -l",
+    "tb.reference --check",
+    "model.explain EL=1",
+    "hw.emit",
+)
+
+
+@pytest.mark.parametrize("command", FULL)
+def test_a_full_standard_output_is_one_line_and_exit_code_2(command, here):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", *command.split()],
+            env={**os.environ, "PYTHONPATH": str(TREE)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.stderr == "error: standard output: No space left on device\n"
+    assert done.returncode == 2
+
+
 def test_every_error_that_a_command_line_catches_is_listed():
     unlisted = [
         str(site)

@@ -142,10 +142,7 @@ def test_a_job_that_kills_three_workers_is_reported_and_the_rest_go_on(
     content = results("out.json")
     (bad,) = [test for test in content["tests"] if test["status"] != "passed"]
     assert (bad["name"], bad["status"]) == ("directed.reset_state", "error")
-    assert bad["failure"] == (
-        "directed.reset_state with seed 1 killed its worker process 3 times; "
-        "did it run out of memory?"
-    )
+    assert bad["failure"] == ("it killed its worker process 3 times; did it run out of memory?")
     assert len(content["tests"]) > 10
     assert sum(worker.poll() is None for worker in workers) == 1
     assert "  " + bad["failure"] in capsys.readouterr().out.splitlines()

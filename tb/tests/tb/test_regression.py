@@ -47,7 +47,7 @@ class Crew:
 def results(crew):
     plan = Plan(("icarus",), NAMES, tests=3)
     options = argparse.Namespace(first=False, waves="fail", timeout=None)
-    found = regression._results(crew, plan, plan.jobs(), options, lambda: None)
+    found = regression._results(crew, plan, [plan.jobs()], options, lambda: None)
     return {result.name: result.status for result in found}
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from junitparser import JUnitXml
@@ -22,7 +23,7 @@ from model.hyp import check
 from model.planes import Planes
 from model.vectors import model_answer
 from model.vectors import run as run_vectors
-from tb import cases, runner, totals, work
+from tb import cases, runner, work
 from tb.cases import hyp, kvm
 from tb.harness import ROW
 from tb.run import main
@@ -84,6 +85,14 @@ async def naps(bench):
     time.sleep(600)
 
 
+async def naps_again(bench):
+    await steps(bench)
+    if Path("napped").exists():
+        time.sleep(600)
+    Path("napped").touch()
+    raise Failure("not good enough")
+
+
 @pytest.fixture(autouse=True)
 def toys(monkeypatch, tmp_path):
     """Small cases beside the others; everything generated goes to tmp_path."""
@@ -92,6 +101,7 @@ def toys(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     cases.load()
     bodies = (steps, draws, fails, breaks, interrupts, kills, kills_twice, interrupts_once, naps)
+    bodies = (*bodies, naps_again)
     for body in bodies:
         case = cases.Case(f"toy.{body.__name__}", body, "a toy", body is draws)
         monkeypatch.setitem(cases.CASES, case.name, case)
@@ -258,7 +268,7 @@ def test_the_list_has_every_test_and_runs_none(run):
     assert sorted(listed) == sorted(cases.CASES)
     at = out.index("a toy: not run")
     (line,) = [line for line in out[at:] if " toy.draws" in line]
-    assert line.endswith(" toy.draws (every seed)")
+    assert line.endswith(" toy.draws (random)")
     assert out[-1] == f"{len(cases.CASES)} tests: not run"
     assert not Path("sim_build").exists()
 
@@ -267,19 +277,19 @@ def test_the_plan_has_what_the_tests_last_gave(run):
     run("toy.steps", "toy.fails", "-q")
     code, out, err = run("-l", "toy.steps", "toy.fails", "toy.draws")
     assert (code, err) == (0, [])
-    hit = json.loads(Path("sim_build/last.json").read_text())["tests"]["toy.steps"]["bins"]
+    hit = json.loads(Path("sim_build/last.json").read_text())["bins"]
     bins = f"{len(hit)} bins"
     assert len(hit) > 3
     assert out == [
         f"a toy: {bins}, 1 passed, 1 failed, 1 not run",
-        f"  passed{len(hit):17} bins  toy.steps",
-        f"  not run{'':23}toy.draws (every seed)",
-        f"  failed{0:17} bins  toy.fails",
+        f"  passed {'':12}{len(hit):4} bins  toy.steps",
+        f"  {'not run':28}  toy.draws (random)",
+        f"  failed {'':12}{0:4} bins  toy.fails (failed: seed 1 on {SIM})",
         f"3 tests: {bins}, 1 passed, 1 failed, 1 not run",
     ]
     _, out, _ = run("-l", "-v", "toy.steps")
     named = [line.strip() for line in out if line.startswith("      ")]
-    assert named == [totals.name(at) for at in hit]
+    assert named == hit
 
 
 def test_random_tests_run_with_every_seed_and_the_others_once(run):
@@ -317,6 +327,46 @@ def test_what_failed_runs_again_and_nothing_else(run, monkeypatch):
     assert out[-1].startswith("PASS: 1 tests, ")
     nothing = "nothing to run: none of these tests failed when it last ran here"
     assert run("--rerun-failed") == (2, [], [f"error: {nothing}; leave out --rerun-failed"])
+    assert not list(Path("sim_build/journal").iterdir())
+
+
+def test_what_failed_can_be_listed(run):
+    assert run("toy.steps", "toy.fails", "-q")[0] == 1
+    code, out, _ = run("-l", "--rerun-failed")
+    assert code == 0
+    assert [line.split()[3] for line in out if line.startswith("  ")] == ["toy.fails"]
+
+
+def test_failures_that_were_not_asked_for_are_named(run):
+    run("toy.fails", "toy.breaks", "--sim", "pysim", "-q")
+    nothing = "nothing to run: none of these tests failed when it last ran here"
+    asked = "ask for toy.fails (pysim), toy.breaks (pysim), or leave out --rerun-failed"
+    assert run("--rerun-failed", "toy.steps") == (2, [], [f"error: {nothing}; {asked}"])
+
+
+def test_a_result_is_not_lost_for_the_record_of_it(run):
+    Path("sim_build/last.json").mkdir(parents=True)
+    code, out, err = run("toy.steps", "--json", "out.json", "-q")
+    assert (code, err) == (0, [])
+    why = "sim_build/last.json: Is a directory"
+    assert out[:-1] == [f"--rerun-failed will not know of this run: {why}"]
+    assert names_run() == [("toy.steps", 1)]
+
+
+def test_what_failed_is_known_when_the_run_breaks_off(run, monkeypatch):
+    run_unit = work.run_unit
+
+    def broken(unit):
+        if unit.jobs[0].case == "toy.steps":
+            raise SimulatorError("it broke")
+        return run_unit(unit)
+
+    monkeypatch.setattr(work, "run_unit", broken)
+    failed = {"bins": [], "tests": {}, "failed": [[SIM, "toy.fails", 1, None]]}
+    Path("sim_build").mkdir()
+    Path("sim_build/last.json").write_text(json.dumps(failed))
+    assert run("toy.fails", "toy.steps", "-q")[0] == 2
+    assert json.loads(Path("sim_build/last.json").read_text())["tests"]["toy.fails"]
 
 
 def test_the_seed_and_the_simulator_that_failed_run_again(run, monkeypatch):
@@ -369,31 +419,46 @@ def test_one_failure_needs_no_table_of_causes(run):
     assert "failures by cause:" not in run("toy.fails", "-q")[1]
 
 
+def test_what_failed_runs_first_whatever_its_design(run):
+    failed = {"bins": [], "tests": {}, "failed": [["pysim", "toy.steps", 1, None]]}
+    Path("sim_build").mkdir()
+    Path("sim_build/last.json").write_text(json.dumps(failed))
+    code, out, _ = run("core.one_step_of_a_guest", "toy.steps", "toy.fails", "--sim", "pysim", "-x")
+    assert code == 1
+    passed = [line.split()[1] for line in out if line.startswith("PASS ")]
+    assert (out[0], passed[0]) == ("first: 1 that failed when they last ran", "toy.steps")
+
+
+def test_the_run_for_the_waveform_is_ended_too(run):
+    code, out, _ = run("toy.naps_again", "--timeout", "5")
+    assert code == 1
+    assert "  not good enough" in out
+    assert "no waveform of toy.naps_again: it took too long when it ran for that" in out
+
+
 @pytest.mark.parametrize("simulator", [SIM, "pysim"])
 def test_a_test_that_does_not_end_is_ended(run, simulator):
     tests = ("toy.steps", "toy.naps", "--sim", simulator, "--timeout", "5")
     code, out, err = run(*tests)
     assert (code, err) == (1, [])
     assert any(line.startswith(f"PASS toy.steps [{simulator}, ") for line in out)
-    said = "toy.naps with seed 1 had not ended after 5 s, and was ended"
+    said = "it had not ended after 5 s, and was ended"
     assert f"  {said}; give more with --timeout, if it only needs longer" in out
+    command = f"python -m tb.run toy.naps --sim {simulator} --seed 1 -w --timeout 5"
+    assert f"  reproduce: {command}" in out
     assert out[-1].startswith("FAIL: 1 of 2 tests, ")
 
 
 def test_the_time_of_a_test_has_not_that_of_the_build(run, monkeypatch):
-    built = []
+    def slow(task, waves, design):
+        if not Path("built").exists():
+            time.sleep(3)
+            Path("built").touch()
+        return adapter.run(task, waves, design)
 
-    def slow(unit):
-        if not built:
-            built.append(unit)
-            time.sleep(2)
-        return run_unit(unit)
-
-    run_unit = work.run_unit
-    monkeypatch.setattr(work, "run_unit", slow)
-    monkeypatch.setattr("tb.regression.runner.over_processes", lambda do, units, _: map(do, units))
-    assert run("toy.steps", "--timeout", "1")[0] == 0
-    assert [unit.jobs for unit in built] == [()]
+    adapter = work.adapter("pysim")
+    monkeypatch.setattr(work, "adapter", lambda _: SimpleNamespace(run=slow, missing=lambda: None))
+    assert run("toy.steps", "--timeout", "2")[0] == 0
 
 
 # What is printed and written
@@ -614,7 +679,11 @@ def make(name, content):
             "toy.steps --timeout 1 --dask x:1",
             "--timeout ends processes of this machine: leave it out with --dask",
         ),
-        ("--rerun-failed --resume", "--rerun-failed knows what is left: leave out --resume"),
+        (
+            "--rerun-failed --resume",
+            "--rerun-failed is for what is left: leave out --resume and --shard",
+        ),
+        ("-l --junit x.xml", "-l lists tests: give only tests, --hyp, --elf, --rerun-failed and "),
         (
             "--rerun-failed --seed 2",
             "--rerun-failed takes the seeds that failed: leave out --seed and --seeds",
@@ -819,7 +888,7 @@ def test_a_test_that_kills_three_workers_is_reported_and_the_rest_go_on(run, wor
     assert (code, err) == (1, [])
     at = out.index(f"ERROR toy.kills [{SIM}, seed 9]")
     assert out[at + 1 : at + 3] == [
-        "  toy.kills with seed 9 killed its worker process 3 times; did it run out of memory?",
+        "  it killed its worker process 3 times; did it run out of memory?",
         f"  reproduce: python -m tb.run toy.kills --sim {SIM} --seed 9 -w",
     ]
     bad = {test["name"]: test["status"] for test in results("out.json")["tests"]}
