@@ -35,7 +35,6 @@ class Outcome:
     passed: bool
     bins: set[str]  #: that it hit when it last passed
     version: str  #: of the code
-    file: str | None = None  #: the user's own, if the case is that
 
 
 class Last:
@@ -66,7 +65,7 @@ class Last:
     def add(self, result: Result, plan: Plan) -> None:
         """One more result of this run."""
         job = failed(result.simulator, Job(result.name, result.seed), plan)
-        outcome = self._new.setdefault(result.name, Outcome(True, set(), VERSION, job.file))
+        outcome = self._new.setdefault(result.name, Outcome(True, set(), VERSION))
         passed = result.status == PASSED
         outcome.passed &= passed
         outcome.bins |= {_name(at) for at in np.flatnonzero(result.counts).tolist()}

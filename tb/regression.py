@@ -170,16 +170,17 @@ def _go(
         if result.status != PASSED:
             report.print_failure(console, result, found.plan)
     left = [job for job in found.plan.jobs() if job not in done]
-    again = [job for job in left if as_kept(*job, found.plan) in last.failed]
-    others = [job for job in left if job not in set(again)]
-    if again and others and not options.quiet:
-        console.print(f"first: {len(again)} that failed when they last ran")
+    parts: tuple[list[tuple[str, Job]], list[tuple[str, Job]]] = ([], [])
+    for job in left:
+        parts[as_kept(*job, found.plan) not in last.failed].append(job)
+    if all(parts) and not options.quiet:
+        console.print(f"first: {len(parts[0])} that failed when they last ran")
     if left and not (found.bad and options.first):
-        _run_jobs([again, others], found, options, console, journal, last)
+        _run_jobs(parts, found, options, console, journal, last)
 
 
 def _run_jobs(
-    left: list[list[tuple[str, Job]]],
+    left: Sequence[list[tuple[str, Job]]],
     found: Report,
     options: argparse.Namespace,
     console: Console,
@@ -229,7 +230,7 @@ def _build(units: list[Unit], options: argparse.Namespace) -> None:
 def _results(
     crew: Cluster | Processes[Unit],
     asked: Plan,
-    left: list[list[tuple[str, Job]]],
+    left: Sequence[list[tuple[str, Job]]],
     options: argparse.Namespace,
     tick: Callable[[], None],
 ) -> Iterator[Result]:

@@ -14,8 +14,6 @@ from tb.plan import VERSION
 
 _KVM = "KVM guest debug, "
 
-Row = tuple[str, str, str]  #: test, bins, last result
-
 
 def requirement(source: str) -> str:
     """What a case holds, of the words that say it: a section of the manual, a property, a table.
