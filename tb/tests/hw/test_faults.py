@@ -32,9 +32,10 @@ def plant(tree: Path, fault: dict[str, str]) -> None:
 #: -x: as soon as something is found; -j 1: the tests themselves run on every core.
 RUN = """
 import sys
+from unittest.mock import patch
 from tb import regression
 from tb.run import main
-regression._second_run = lambda *_: None
+patch.object(regression, "_run_for_waves").start()
 sys.exit(main(["-x", "-q", "-j", "1"]))
 """
 
