@@ -69,7 +69,7 @@ UNSAID = {
 
 def test_every_row_of_the_files_makes_a_claim():
     said = {name for table in tables.TABLES for name in " ".join(claims(table).names).split()}
-    files = [path.stem for path in tables._DIRECTORY.glob("*.csv")]
+    files = [path.stem for path in tables.DIRECTORY.glob("*.csv")]
     assert len(files) == 7
     rows = {(file, at) for file in files for at, _ in tables.rows(file)}
     assert {row for row in rows if "{}.csv:{}".format(*row) not in said} == set(UNSAID)
