@@ -8,7 +8,6 @@ Then cycles, lanes and seeds grow on the compiled simulator.
 
 import argparse
 import contextlib
-import io
 import json
 import os
 import statistics
@@ -18,17 +17,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from operator import itemgetter
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from model.columns import COLUMNS, Kind, Lines, to_lines
-from model.files import writing
 from model.machine import PE, derive, take
 from model.planes import Planes
-from tb import growth, plot, qemu, runner, work
+from tb import growth, plot, qemu, report, runner, work
 from tb.arguments import Parser, UsageError, check_writable, stop, stop_at
 from tb.core import speed
 from tb.core.speed import Measure
@@ -229,8 +227,8 @@ def grow(every: Sequence[Series], step: Callable[[str], None]) -> None:
             growth.measure(each, size)
 
 
-def _run(file: IO[str], step: Callable[[str], None]) -> None:
-    """Measure, print, and write what was measured."""
+def _run(step: Callable[[str], None]) -> dict[str, Any]:
+    """Measure and print; returns all that was measured."""
     missing = _missing()
     found = measure(ROUNDS, step)
     print(f"median of {ROUNDS} rounds (lowest to highest), on {runner.cores()} cores")
@@ -245,12 +243,11 @@ def _run(file: IO[str], step: Callable[[str], None]) -> None:
         print("\n".join(each.lines()))
     if every:
         print(_plotted(every))
-    content = {
+    return {
         "rounds": {line.name: {"rates": line.rates, "ratios": line.ratios} for line in found},
         "growth": {each.name: [asdict(point) for point in each.points] for each in every},
         "not run": missing,
     }
-    file.write(json.dumps(content, indent=2) + "\n")
 
 
 def _missing() -> dict[str, str]:
@@ -266,10 +263,6 @@ def _plotted(every: Sequence[Series]) -> str:
     if why := plot.missing():
         return f"not plotted: {why}"
     return "plotted: " + " ".join(os.path.relpath(path) for path in plot.write(every, PICTURES))
-
-
-def _output(path: Path | None) -> contextlib.AbstractContextManager[IO[str]]:
-    return writing(path) if path else contextlib.nullcontext(io.StringIO())
 
 
 @contextlib.contextmanager
@@ -304,8 +297,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     try:
         check_writable(options.json)
-        with _output(options.json) as file, _steps() as step:
-            _run(file, step)
+        with _steps() as step:
+            found = _run(step)
+        if options.json:
+            report.write(options.json, json.dumps(found, indent=2) + "\n")
         print(end="", flush=True)
     except (UsageError, SimulatorError) as error:
         return stop(str(error))

@@ -329,7 +329,7 @@ def test_a_full_disk_is_named(run, monkeypatch):
 
     def maybe(path):
         if path.name == full:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), full)
         return writing(path)
 
     monkeypatch.setattr(report, "writing", maybe)
