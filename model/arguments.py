@@ -22,6 +22,17 @@ class Parser(argparse.ArgumentParser):
         self.exit(COULD_NOT_RUN, f"error: {message}; {self.prog} -h lists the options\n")
 
 
+def rewriter(prog: str, description: str) -> Parser:
+    """The parser of a command that writes files of the project anew, or says whether it would."""
+    parser = Parser(
+        prog=prog,
+        description=description,
+        epilog="Exit code: 0 done or the same, 1 --check found a difference, 2 it could not run.",
+    )
+    parser.add_argument("--check", action="store_true", help="compare only; change nothing")
+    return parser
+
+
 def stop(why: str) -> int:
     """Say in one line why it could not run; returns the exit code."""
     print(f"error: {why}", file=sys.stderr)

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from model.arguments import COULD_NOT_RUN as COULD_NOT_RUN
 from model.arguments import Parser as Parser
 from model.arguments import UsageError as UsageError
+from model.arguments import rewriter as rewriter
 from model.arguments import stop as stop
 from model.arguments import stop_at as stop_at
 
@@ -30,6 +31,17 @@ def count(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A time above 0. ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return value
 
 

@@ -64,7 +64,7 @@ class Last:
 
     def add(self, result: Result, plan: Plan) -> None:
         """One more result of this run."""
-        job = failed(result.simulator, Job(result.name, result.seed), plan)
+        job = as_kept(result.simulator, Job(result.name, result.seed), plan)
         outcome = self._new.setdefault(result.name, Outcome(True, set(), VERSION))
         passed = result.status == PASSED
         outcome.passed &= passed
@@ -101,7 +101,7 @@ class Last:
                 self.failed[job] = None
 
 
-def failed(simulator: str, job: Job, plan: Plan) -> Failed:
+def as_kept(simulator: str, job: Job, plan: Plan) -> Failed:
     """A job of a plan, as it is kept if it fails."""
     files = {hyp.USER: plan.hyp, kvm.USER: plan.hyp, elf.USER: plan.elf}
     return Failed(simulator, job.case, job.seed, files.get(job.case))

@@ -34,6 +34,7 @@ from tb.arguments import (
     bar,
     check_writable,
     count,
+    seconds,
     stop,
     stop_at,
 )
@@ -62,16 +63,6 @@ BEGIN, END = "<!-- claims: python -m tb.prove -l --markdown FILE -->", "<!-- end
 _FORK = multiprocessing.get_context("fork")
 
 
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return value
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = Parser(
@@ -87,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--hyp", metavar="FILE", help="prove a guest-entry sequence: .S, words, ELF")
     p.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=TIMEOUT,
         metavar="SECONDS",
         help=f"that a claim may take (default: {TIMEOUT:.0f})",

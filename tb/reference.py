@@ -28,7 +28,7 @@ from model.hyp.assemble import DIRECTORY as SEQUENCES
 from model.programs.load import DIRECTORY as PROGRAMS
 from model.vectors import OUTPUTS
 from tb import regression, report, waves
-from tb.arguments import Parser, stop, stop_at
+from tb.arguments import rewriter, stop, stop_at
 from tb.page import page
 from tb.prove import DIRECTORY as PROOFS
 
@@ -53,13 +53,7 @@ COMMANDS = (
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = Parser(
-        prog="python -m tb.reference",
-        description="Write docs/reference.md anew.",
-        epilog="Exit code: 0 done or the same, 1 --check found a difference, 2 it could not run.",
-    )
-    p.add_argument("--check", action="store_true", help="compare only; change nothing")
-    return p
+    return rewriter("python -m tb.reference", "Write docs/reference.md anew.")
 
 
 # Markdown

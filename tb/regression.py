@@ -17,8 +17,7 @@ from tb import report, runner, totals, work
 from tb.cases import CASES
 from tb.cluster import Cluster
 from tb.journal import Journal
-from tb.last import Failed, Last
-from tb.last import failed as as_kept
+from tb.last import Failed, Last, as_kept
 from tb.plan import Plan, UsageError
 from tb.progress import Progress
 from tb.report import Report

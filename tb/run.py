@@ -5,7 +5,6 @@ Exit code: 0 all passed, 1 a mismatch, 2 it could not run (nothing selected coun
 
 import argparse
 import functools
-import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ from tb.arguments import (
     UsageError,
     check_writable,
     count,
+    seconds,
     stop,
     stop_at,
 )
@@ -49,16 +49,6 @@ def _seed(text: str) -> int:
         return int(text, 0)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return value
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -109,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("-q", action="store_true", dest="quiet", help="failures and verdict only")
     p.add_argument("-x", action="store_true", dest="first", help="stop at the first failure")
     p.add_argument("--rerun-failed", action="store_true", help="only what failed when it last ran")
-    p.add_argument("--timeout", type=_seconds, metavar="S", help="seconds that a test may take")
+    p.add_argument("--timeout", type=seconds, metavar="S", help="seconds that a test may take")
     p.add_argument("--resume", action="store_true", help="go on with the run that was stopped")
     p.add_argument("--dask", metavar="ADDRESS", help="run on the workers of a Dask scheduler")
     p.add_argument(

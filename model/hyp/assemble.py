@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.arguments import Parser, stop, stop_at
+from model.arguments import rewriter, stop, stop_at
 from model.hyp import SequenceError
 from model.hyp.elf import text_words
 from model.hyp.words import Sequence, to_text
@@ -157,13 +157,10 @@ def write_atomically(path: Path, text: str) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = Parser(
-        prog="python -m model.hyp.assemble",
-        description="Re-assemble model/hyp/*.S and rewrite the .words files beside them.",
-        epilog="Exit code: 0 done or the same, 1 --check found a difference, 2 it could not run.",
+    return rewriter(
+        "python -m model.hyp.assemble",
+        "Re-assemble model/hyp/*.S and rewrite the .words files beside them.",
     )
-    p.add_argument("--check", action="store_true", help="compare only; change nothing")
-    return p
 
 
 def main(arguments: list[str] | None = None) -> int:

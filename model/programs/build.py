@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.arch import RAM_BASE, RAM_SIZE
-from model.arguments import Parser, stop, stop_at
+from model.arguments import rewriter, stop, stop_at
 from model.hyp.assemble import DIRECTORY as SEQUENCES
 from model.hyp.assemble import Assembler, find_assemblers, first_error, write_atomically
 from model.kvm.uapi import KVM_GUESTDBG_USE_SW_BP
@@ -166,13 +166,10 @@ def _check_version(kept: dict[Path, str], compiler: Assembler) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = Parser(
-        prog="python -m model.programs.build",
-        description="Compile model/programs and rewrite the .words files there.",
-        epilog="Exit code: 0 done or the same, 1 --check found a difference, 2 it could not run.",
+    return rewriter(
+        "python -m model.programs.build",
+        "Compile model/programs and rewrite the .words files there.",
     )
-    p.add_argument("--check", action="store_true", help="compare only; change nothing")
-    return p
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -146,8 +146,7 @@ def test_a_full_disk_is_told_with_the_file(tmp_path):
     full = Journal(tmp_path, HEADER, resume=False)
     (path,) = tmp_path.iterdir()
     full._file.close()
-    # As the journal opens it; it is the journal that closes it.
-    full._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115, PTH123
+    full._file = Path("/dev/full").open("ab", buffering=0)  # noqa: SIM115 - the journal closes it
     with pytest.raises(OSError, match="No space left on device") as caught:
         full.add(result())
     assert caught.value.filename == str(path)

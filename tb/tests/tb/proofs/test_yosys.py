@@ -82,7 +82,9 @@ def test_contradictory_assumptions_prove_nothing(tmp_path):
 
 
 def test_each_cover_must_be_met(tmp_path):
-    out_of_reach = lambda c: Cover(c.count == 12)  # noqa: E731
+    def out_of_reach(c):
+        return Cover(c.count == 12)
+
     outcome, _ = _settled(tmp_path, *BELOW_10, out_of_reach, out_of_reach)
     assert outcome.status is Status.NOT_PROVED
     assert outcome.reason == "nothing meets covers 1, 2 of 3 in 12 cycles"
