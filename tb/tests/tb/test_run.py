@@ -26,6 +26,7 @@ from model.vectors import run as run_vectors
 from tb import cases, runner, work
 from tb.cases import hyp, kvm
 from tb.harness import ROW
+from tb.plan import VERSION
 from tb.run import main
 from tb.sims import SimulatorError
 from tb.testbench import Failure
@@ -287,6 +288,10 @@ def test_the_plan_has_what_the_tests_last_gave(run):
         f"  failed {'':12}{0:4} bins  toy.fails (failed: seed 1 on {SIM})",
         f"3 tests: {bins}, 1 passed, 1 failed, 1 not run",
     ]
+    last = Path("sim_build/last.json")
+    last.write_text(last.read_text().replace(VERSION, "another"))
+    _, out, _ = run("-l", "toy.steps")
+    assert out[1] == f"  passed (other code){len(hit):4} bins  toy.steps"
     _, out, _ = run("-l", "-v", "toy.steps")
     named = [line.strip() for line in out if line.startswith("      ")]
     assert named == hit
@@ -449,16 +454,22 @@ def test_a_test_that_does_not_end_is_ended(run, simulator):
     assert out[-1].startswith("FAIL: 1 of 2 tests, ")
 
 
-def test_the_time_of_a_test_has_not_that_of_the_build(run, monkeypatch):
-    def slow(task, waves, design):
-        if not Path("built").exists():
-            time.sleep(3)
+@pytest.mark.parametrize("waves", [False, True])
+def test_the_time_of_a_test_has_not_that_of_a_build(run, monkeypatch, waves):
+    """With waves it is a build of its own, which a test that fails needs."""
+
+    def slow(task, vcd, design):
+        if bool(vcd) == waves and not Path("built").exists():
+            time.sleep(6)
             Path("built").touch()
-        return adapter.run(task, waves, design)
+        return adapter.run(task, vcd, design)
 
     adapter = work.adapter("pysim")
     monkeypatch.setattr(work, "adapter", lambda _: SimpleNamespace(run=slow, missing=lambda: None))
-    assert run("toy.steps", "--timeout", "2")[0] == 0
+    code, out, _ = run("toy.fails", "--timeout", "5")
+    assert code == 1
+    assert "  not good enough" in out
+    assert any(line.startswith("  waveform:  ") for line in out)
 
 
 # What is printed and written
